@@ -1,3 +1,56 @@
-"""evtool brings a slice of production home: Message DB streams at their exact positions."""
+"""evtool brings a slice of production home: Message DB streams at their exact positions.
+
+    import evtool
+
+    with evtool.connect("postgresql://localhost/shop", namespace="orders") as store:
+        store.write_message(None, "order-1", "OrderPlaced", {"total": 10})
+        store.get_stream_messages("order-1")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evtool.connecting import connect
+    from evtool.errors import EvtoolError
+    from evtool.exporting import export_file
+    from evtool.importing import import_file
+    from evtool.model import Message, Namespace, NewMessage, Selection
+    from evtool.store import Store
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "EvtoolError",
+    "Message",
+    "Namespace",
+    "NewMessage",
+    "Selection",
+    "Store",
+    "__version__",
+    "connect",
+    "export_file",
+    "import_file",
+]
+
+_HOMES = {
+    "EvtoolError": "errors",
+    "Message": "model",
+    "Namespace": "model",
+    "NewMessage": "model",
+    "Selection": "model",
+    "Store": "store",
+    "connect": "connecting",
+    "export_file": "exporting",
+    "import_file": "importing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used, so that `evtool --help` needn't."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

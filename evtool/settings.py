@@ -65,3 +65,23 @@ def executable_path() -> str | None:
 def child_environment(**changes: str) -> dict[str, str]:
     """A copy of the environment for a program that evtool starts, with `changes`."""
     return {**os.environ, **changes}
+
+
+def test_dsn() -> str | None:
+    """EVTOOL_TEST_DSN, a superuser's DSN of the server that tests may use, or None."""
+    return os.environ.get("EVTOOL_TEST_DSN") or None
+
+
+def test_server() -> str | None:
+    """EVTOOL_TEST_SERVER: dsn, docker, embedded or installed, to have that one; or None for any."""
+    return os.environ.get("EVTOOL_TEST_SERVER") or None
+
+
+def docker_host() -> str | None:
+    """DOCKER_HOST, the address of the Docker engine, or None for the usual socket."""
+    return os.environ.get("DOCKER_HOST") or None
+
+
+def connect_timeout_is_set() -> bool:
+    """Whether PGCONNECT_TIMEOUT says how long to wait for a server."""
+    return bool(os.environ.get("PGCONNECT_TIMEOUT"))

@@ -1,0 +1,5 @@
+"""`python -m evtool` is `evtool`."""
+
+from evtool.cli.main import main
+
+main()

@@ -1,0 +1,97 @@
+"""The one place that decides an exit code, and how an error is shown.
+
+0 done, 1 failed, 2 usage, 3 store unreachable, 4 conflict or difference, 5 some records rejected, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+
+import click
+
+from evtool.cli import output
+from evtool.errors import (
+    EvtoolError,
+    ImportRefused,
+    InvalidArgument,
+    NamespaceExists,
+    StoreUnreachable,
+    WriteConflict,
+)
+
+DONE = 0
+FAILED = 1
+USAGE = 2
+UNREACHABLE = 3
+CONFLICT = 4
+INTERRUPTED = 130
+
+_CODES: tuple[tuple[type[EvtoolError], int], ...] = (
+    (StoreUnreachable, UNREACHABLE),
+    (WriteConflict, CONFLICT),
+    (NamespaceExists, CONFLICT),
+    (InvalidArgument, USAGE),
+)
+
+
+def code_of(error: EvtoolError) -> int:
+    """The exit code of an error."""
+    if isinstance(error, ImportRefused):
+        return CONFLICT if error.code.endswith("_EXISTS") else FAILED
+    return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
+
+
+def show(error: EvtoolError) -> int:
+    """Prints an error on one line of stderr, or as the event that `--progress json` promises; returns its exit code."""
+    line = error.line if isinstance(error, ImportRefused) else None
+    if output.wants_json_events():
+        event: dict[str, object] = {"error": error.code, "message": error.message}
+        if line is not None:
+            event["line"] = line
+        output.talk(json.dumps(event, ensure_ascii=False))
+    else:
+        where = f" line {line}:" if line is not None else ""
+        hint = f" — {error.hint}" if error.hint else ""
+        output.talk(f"evtool: {error.code}:{where} {error.message}{hint}")
+    return code_of(error)
+
+
+def run(command: click.Command) -> int:
+    """Runs the command line and returns its exit code; whatever happens is one line, and no traceback without -v."""
+    try:
+        result = command.main(standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else DONE
+    except click.UsageError as error:
+        error.show(file=sys.stderr)
+        return USAGE
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        output.talk(f"evtool: {error.format_message()}")
+        return FAILED
+    except (KeyboardInterrupt, click.Abort):
+        output.talk("evtool: interrupted; nothing is half done")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # whoever read our output has seen enough, as `head` does; Python's own flush at exit must not complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except EvtoolError as error:
+        if output.is_verbose():
+            traceback.print_exc()
+        return show(error)
+    except OSError as error:
+        if output.is_verbose():
+            traceback.print_exc()
+        name = f"{error.filename}: " if error.filename else ""
+        output.talk(f"evtool: FILE: {name}{error.strerror or error} — check the path and the free space")
+        return FAILED
+    except Exception as error:
+        if output.is_verbose():
+            traceback.print_exc()
+        output.talk(f"evtool: internal error ({type(error).__name__}) — run it again with -v and report what it prints")
+        return FAILED

@@ -1,0 +1,57 @@
+"""`evtool`: finds the command. Commands are imported when they are named, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from evtool import __version__
+from evtool.cli import exits, options
+
+_COMMANDS = {
+    "migrate": "evtool.cli.migrate:migrate",
+    "ns": "evtool.cli.ns:ns",
+    "write": "evtool.cli.write:write",
+    "read": "evtool.cli.read:read",
+    "export": "evtool.cli.transfer:export",
+    "import": "evtool.cli.transfer:import_",
+    "db": "evtool.cli.db:db",
+}
+
+
+class _LazyGroup(click.Group):
+    """A group whose commands are modules."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+
+@click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="evtool")
+@options.verbose
+def cli() -> None:
+    """Brings a slice of production home.
+
+    Events of Message DB namespaces in PostgreSQL: written, read, exported and imported at their exact global
+    positions, straight on a database URL.
+
+    \b
+    Example:
+      evtool migrate --dsn postgresql://localhost/shop
+      evtool export --dsn postgresql://prod/shop --categories order --since 2025-07-01 -o slice.ndjson.gz
+      evtool import --dsn postgresql://localhost/shop -i slice.ndjson.gz
+    """
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(exits.run(cli))

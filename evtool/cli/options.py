@@ -1,0 +1,76 @@
+"""Options that commands share, each a decorator, and what they do with the DSN."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from evtool import settings
+from evtool.cli import output
+
+if TYPE_CHECKING:
+    from evtool.store import Store
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def _verbose(_context: click.Context, _parameter: click.Parameter, given: bool) -> None:
+    if given:
+        output.be_verbose()
+
+
+verbose = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=_verbose,
+    help="Say more; show the traceback of an error.",
+)
+
+_dsn = click.option(
+    "--dsn",
+    metavar="DSN",
+    help="The database: postgresql://user@host/db, libpq's key=value, or embedded:. "
+    "[env: EVTOOL_DSN, else the PG* variables; default: embedded:]",
+)
+
+
+def database(command: _Command) -> _Command:
+    """--dsn and -v, for everything that works on a database."""
+    return _dsn(verbose(command))
+
+
+def namespaced(command: _Command) -> _Command:
+    """--dsn, -n and -v, for everything that works in a namespace."""
+    option = click.option(
+        "-n",
+        "--namespace",
+        metavar="NAME",
+        help="The namespace. [env: EVTOOL_NAMESPACE; default: message_store]",
+    )
+    return database(option(command))
+
+
+progress = click.option(
+    "--progress",
+    type=click.Choice(["auto", "json", "none"]),
+    default="auto",
+    show_default=True,
+    help="A bar on a terminal; JSON events, one a line, on stderr; or nothing.",
+)
+
+as_json = click.option("--json", "json_", is_flag=True, help="Print JSON.")
+
+show_sql = click.option("--sql", "sql", is_flag=True, help="Print the SQL for psql instead of running it.")
+
+
+def open_store(dsn: str | None, namespace: str | None = None) -> Store:
+    """The store that the options name. Says so where it is the embedded server for want of another."""
+    from evtool.connecting import connect
+
+    if settings.dsn_is_default(dsn):
+        output.talk("evtool: no --dsn, EVTOOL_DSN or PG* variable: using the embedded server (see: evtool db status)")
+    return connect(dsn, namespace)

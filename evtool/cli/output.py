@@ -1,0 +1,118 @@
+"""What the commands print: data to stdout, talk to stderr, progress as a bar, as events or not at all."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from evtool.progress import Progress
+
+_verbose = False
+_json_events = False
+
+
+def be_verbose() -> None:
+    """From now on errors come with their traceback."""
+    global _verbose
+    _verbose = True
+
+
+def is_verbose() -> bool:
+    """Whether -v was given."""
+    return _verbose
+
+
+def wants_json_events() -> bool:
+    """Whether progress and errors are to be JSON, one event a line."""
+    return _json_events
+
+
+def talk(text: str) -> None:
+    """Prints a line for people, on stderr."""
+    click.echo(text, err=True)
+
+
+def data(text: str) -> None:
+    """Prints a line of the result, on stdout."""
+    click.echo(text)
+
+
+def as_json(value: Any) -> None:
+    """Prints a result as JSON; moments become ISO 8601."""
+    data(json.dumps(value, ensure_ascii=False, indent=2, default=_plain))
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints rows in columns as wide as they need."""
+    widths = [max(len(cell) for cell in column) for column in zip(headings, *rows, strict=True)]
+    for row in (headings, *rows):
+        data("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(type(value).__name__)
+
+
+class Meter:
+    """Shows how far an export or an import has come, on stderr.
+
+    `auto` is a bar on a terminal and nothing elsewhere; `json` prints the events that the seeds of evtool define:
+    {"imported":1000,"gpos":1523}, then {"done":true,"imported":3456,"elapsed":"2.3s"}.
+    """
+
+    def __init__(self, mode: str, verb: str, *, total_bytes: int | None = None) -> None:
+        """Starts the clock.
+
+        Args:
+            mode: auto, json or none.
+            verb: "imported" or "exported".
+            total_bytes: of the input, for a bar that knows its end.
+        """
+        global _json_events
+        self._json = _json_events = mode == "json"
+        self._bar: tqdm[Any] | None = None
+        self._verb = verb
+        self._quiet = mode == "none"
+        self._by_bytes = total_bytes is not None
+        self._start = time.monotonic()
+        if mode == "auto" and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            unit = {"unit": "B", "unit_scale": True} if self._by_bytes else {"unit": " events", "unit_scale": True}
+            self._bar = tqdm(total=total_bytes, file=sys.stderr, desc=f"{verb}", leave=False, **unit)
+
+    def __call__(self, progress: Progress) -> None:
+        """Shows a moment."""
+        if self._json:
+            talk(f'{{"{self._verb}":{progress.count},"gpos":{progress.position}}}')
+        elif self._bar is not None:
+            value = (progress.bytes_read or 0) if self._by_bytes else progress.count
+            if self._by_bytes:
+                self._bar.set_postfix_str(f"{progress.count:,} events", refresh=False)
+            self._bar.update(value - self._bar.n)
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def done(self, count: int, position: int | None) -> None:
+        """Says what was done."""
+        self.close()
+        elapsed = f"{time.monotonic() - self._start:.1f}s"
+        if self._json:
+            talk(f'{{"done":true,"{self._verb}":{count},"elapsed":"{elapsed}"}}')
+        elif not self._quiet:
+            last = f", the last at global position {position}" if position is not None else ""
+            talk(f"Done. {count} events {self._verb} in {elapsed}{last}.")

@@ -1,0 +1,48 @@
+"""From a DSN to the store that understands it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from evtool import settings
+from evtool.errors import InvalidDsn
+from evtool.store import Store
+
+_POSTGRES = re.compile(r"postgres(?:ql)?://|\s*\w+\s*=")
+_FORMS = "a DSN is postgresql://…, or libpq's key=value, or embedded:"
+
+
+def connect(dsn: str | None = None, namespace: str | None = None) -> Store:
+    """Opens a store.
+
+    Args:
+        dsn: `postgresql://…` or libpq's `key=value` (PG* variables, service and password files work);
+            `embedded:` or `embedded:/folder` for a PostgreSQL server of evtool's own, which is started.
+            None takes EVTOOL_DSN, else the PG* variables, else `embedded:`.
+        namespace: its name; None takes EVTOOL_NAMESPACE, else `message_store`.
+
+    Returns:
+        A store. Close it, or use it in `with`.
+
+    Raises:
+        InvalidDsn: no store knows such a DSN.
+        StoreUnreachable: raised by the methods, when the first of them connects.
+        EmbeddedServerError: the embedded server does not start.
+    """
+    return open_store(settings.dsn(dsn), namespace)
+
+
+def open_store(dsn: str, namespace: str | None = None) -> Store:
+    """As `connect`, for a DSN that is known."""
+    if dsn.startswith(settings.EMBEDDED_DSN):
+        from evtool.embedded import EmbeddedServer
+
+        folder = dsn.removeprefix(settings.EMBEDDED_DSN)
+        dsn = EmbeddedServer(Path(folder) if folder else None).start()
+    elif dsn and not _POSTGRES.match(dsn):
+        scheme = dsn.partition(":")[0] if ":" in dsn else "…"
+        raise InvalidDsn(f"no store knows the DSN {scheme[:20]}:…", hint=_FORMS)
+    from evtool.stores.postgres import PostgresStore
+
+    return PostgresStore(dsn, namespace)

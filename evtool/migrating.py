@@ -1,0 +1,30 @@
+"""Migrations for those who want to see them first: the SQL, complete and runnable by psql.
+
+Running them is a store's own doing: `Store.migrate` and `Store.migration_status`.
+"""
+
+from __future__ import annotations
+
+from evtool.connecting import open_store
+from evtool.errors import InvalidArgument
+from evtool.stores.postgres import PostgresStore
+
+
+def script(dsn: str | None) -> str:
+    """The SQL of `evtool migrate`.
+
+    Args:
+        dsn: the database to be migrated, which is looked at and not changed; None for a fresh one.
+
+    Raises:
+        InvalidArgument: the store of that DSN isn't migrated by SQL.
+        EvtoolError: what the store raises.
+    """
+    if dsn is None:
+        from evtool.stores.postgres import migration
+
+        return migration.script(None)
+    with open_store(dsn) as store:
+        if not isinstance(store, PostgresStore):
+            raise InvalidArgument("only PostgreSQL is migrated by SQL", hint="leave out --sql")
+        return store.migration_script()

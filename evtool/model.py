@@ -1,0 +1,209 @@
+"""What stores hold and journeys carry: messages, namespaces, and the choice of messages to export."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from evtool.errors import InvalidArgument, InvalidMessage, NotACategory
+from evtool.names import is_category
+
+MAX_POSITION = 2**63 - 1
+"""The greatest position: that of a bigint."""
+
+ANY_VERSION = None
+NO_STREAM = -1
+"""The expected_version of a stream that must not exist yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as a store returns it: the fields of the SQL type `message`.
+
+    Attributes:
+        id: the UUID, lower case with hyphens.
+        stream_name: the stream.
+        type: the message's type.
+        position: in the stream, from 0.
+        global_position: in the namespace, from 1, with gaps.
+        data: JSON text, or None. Text, so that no number loses a digit on its way.
+        metadata: JSON text, or None.
+        time: when it was written, UTC, to the microsecond.
+    """
+
+    id: str
+    stream_name: str
+    type: str
+    position: int
+    global_position: int
+    data: str | None
+    metadata: str | None
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message to be written with others by `write_messages`.
+
+    Attributes:
+        type: the message's type.
+        data: JSON text (str or bytes), or a value to be encoded as JSON; None is no data.
+        metadata: likewise.
+        id: a UUID; None gets a new one.
+    """
+
+    type: str
+    data: Any = None
+    metadata: Any = None
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A namespace and where it lives.
+
+    Attributes:
+        name: as the user calls it.
+        schema: the PostgreSQL schema that holds it.
+        created_at: when it was made, UTC.
+    """
+
+    name: str
+    schema: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which messages to export. Empty fields don't restrict.
+
+    Attributes:
+        categories: names of categories; () is all messages.
+        since: the first time wanted, inclusive, with a time zone.
+        until: the end of the time wanted, exclusive, with a time zone.
+    """
+
+    categories: tuple[str, ...] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses what could only be a mistake.
+
+        Raises:
+            NotACategory: a category holds a hyphen.
+            InvalidArgument: a time without a zone, or `since` after `until`.
+        """
+        for category in self.categories:
+            if not is_category(category):
+                raise NotACategory(
+                    f"Must be a category: {category}",
+                    hint="a category is what stands before the first hyphen of a stream's name",
+                )
+        for moment in (self.since, self.until):
+            if moment is not None and moment.tzinfo is None:
+                raise InvalidArgument("since and until need a time zone", hint="use datetime.now(UTC) or tzinfo=UTC")
+        if self.since and self.until and self.since > self.until:
+            raise InvalidArgument("since is after until", hint="since is the earlier of the two")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportBlock:
+    """Some whole lines of an export, in global order.
+
+    Attributes:
+        lines: NDJSON, ending in a newline.
+        count: how many lines.
+        last_position: the global position of the last.
+    """
+
+    lines: bytes
+    count: int
+    last_position: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImportSummary:
+    """What an import did.
+
+    Attributes:
+        imported: how many messages.
+        last_position: the greatest global position among them; None where there were none.
+    """
+
+    imported: int
+    last_position: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceState:
+    """How a namespace, or the registry, stands to what this version ships.
+
+    Attributes:
+        name: the namespace; None for the registry.
+        schema: its schema.
+        structure: the version of its tables; None where there are none.
+        pending: the versions of structure still to come, in order.
+        functions: "current", "outdated" (installed by another version), "changed" (by hand), or "missing".
+        roles: whether its group roles exist.
+        note: what stands in the way, if anything.
+    """
+
+    name: str | None
+    schema: str
+    structure: str | None
+    pending: tuple[str, ...] = field(default=())
+    functions: str = "missing"
+    roles: bool = True
+    note: str | None = None
+
+    @property
+    def current(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.pending and self.functions == "current" and self.structure is not None
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationStep:
+    """One thing that a migration did.
+
+    Attributes:
+        name: the namespace; None for the registry.
+        schema: its schema.
+        action: "created", "upgraded", "functions replaced", "roles granted", "current" or "left alone".
+        structure: the version of its tables now.
+        notes: what the server or evtool had to say.
+    """
+
+    name: str | None
+    schema: str
+    action: str
+    structure: str | None
+    notes: tuple[str, ...] = ()
+
+
+def json_text(value: Any) -> str | None:
+    """A value of `data` or `metadata` as JSON text.
+
+    Args:
+        value: str and bytes are taken as JSON text already; None is none; anything else is encoded.
+
+    Returns:
+        JSON text, or None for None.
+
+    Raises:
+        InvalidMessage: the value has no JSON (NaN, an object of some class, bytes that are not UTF-8).
+    """
+    if value is None or isinstance(value, str):
+        return value
+    try:
+        if isinstance(value, bytes | bytearray | memoryview):
+            return bytes(value).decode()
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        raise InvalidMessage(
+            f"this value can't be written as JSON: {type(value).__name__}",
+            hint="give JSON text, or dict, list, str, int, float, bool",
+        ) from error

@@ -1,0 +1,29 @@
+"""Namespaces for those who want to see first what is done: the SQL that makes or removes one."""
+
+from __future__ import annotations
+
+from evtool import names
+from evtool.store import Store
+
+
+def creation_script(name: str, schema: str | None = None) -> str:
+    """The SQL of `evtool ns create`, complete and runnable by psql.
+
+    Raises:
+        NamespaceRefused: the name or the schema can't be used.
+    """
+    from evtool.stores.postgres import migration
+
+    names.check_namespace(name)
+    return migration.namespace_script(name, names.schema_name(name) if schema is None else names.check_schema(schema))
+
+
+def deletion_script(store: Store, name: str) -> str:
+    """The SQL of `evtool ns delete`, complete and runnable by psql.
+
+    Raises:
+        NamespaceNotFound: there is none of that name.
+    """
+    from evtool.stores.postgres import migration
+
+    return migration.deletion_script(name, store.get_namespace(name).schema)

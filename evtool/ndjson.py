@@ -1,0 +1,229 @@
+"""The lines of an export file: fields `id stream type pos gpos data meta time`, one message a line.
+
+Reading is strict, because what it lets through is written to a store: every field must be there and no other,
+and each of its type. The parser is msgspec, typed, which leaves `data` and `meta` as the bytes they are.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import msgspec
+
+from evtool import times
+from evtool.errors import ImportRefused
+from evtool.model import MAX_POSITION, Message, NewMessage
+
+BLOCK_BYTES = 1 << 18
+MAX_LINE_BYTES = 1 << 28
+"""256 MiB: jsonb takes no longer value, so no longer line can be a message."""
+
+_SHOWN_CHARACTERS = 80
+_UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
+_BOM = b"\xef\xbb\xbf"
+
+
+class Record(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A line of an export file. `data` and `meta` are JSON as it stands in the line."""
+
+    id: str
+    stream: str
+    type: str
+    pos: int
+    gpos: int
+    data: msgspec.Raw
+    meta: msgspec.Raw
+    time: str
+
+
+class Readable(Protocol):
+    """Anything that hands out bytes, such as a file opened in binary mode."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to `size` bytes; b"" at the end."""
+        ...
+
+
+_decoder = msgspec.json.Decoder(Record)
+
+
+def read(stream: Readable) -> Iterator[Record]:
+    """The records of an export file, in order, each checked.
+
+    Record n is line n of the file: empty lines are taken only at its end.
+
+    Args:
+        stream: NDJSON, not compressed. A byte-order mark and CRLF are taken; the last newline may be missing.
+
+    Yields:
+        Records with `time` in canonical form.
+
+    Raises:
+        ImportRefused: INVALID_JSON, INVALID_RECORD or INVALID_TIME, with the line.
+    """
+    number = 0
+    blank = 0
+    for line in _lines(stream):
+        number += 1
+        try:
+            record = _decoder.decode(line)
+        except (ValueError, RecursionError) as error:
+            if not line.strip():
+                blank = blank or number
+                continue
+            raise _refusal(line, number, error) from error
+        if blank:
+            break
+        if not _UUID.fullmatch(record.id):
+            raise _invalid("id is not a UUID", number, record.id)
+        if not 0 <= record.pos <= MAX_POSITION:
+            raise _invalid("pos is below 0 or beyond a bigint", number, record.pos)
+        if not 1 <= record.gpos <= MAX_POSITION:
+            raise _invalid("gpos is below 1 or beyond a bigint", number, record.gpos)
+        if "\0" in record.stream or "\0" in record.type:
+            raise _invalid("stream and type can't hold the character NUL", number)
+        if not line.isascii() or b"\\u" in line:
+            _check_text(line, record, number)
+        try:
+            record.time = times.canonical(record.time)
+        except ValueError as error:
+            raise ImportRefused(
+                "INVALID_TIME",
+                str(error),
+                line=number,
+                value=_shown(record.time),
+                hint="times are RFC 3339 with a zone, to the microsecond",
+            ) from error
+        yield record
+    if blank and blank < number:
+        # something stands behind an empty line, so it was not just the end of the file
+        raise ImportRefused("INVALID_JSON", "the line is empty", line=blank, hint="remove empty lines between messages")
+
+
+def _lines(stream: Readable) -> Iterator[bytes]:
+    """Lines without their newline, whatever their length, in constant memory for lines of sane length."""
+    parts: list[bytes] = []
+    held = 0
+    first = True
+    while block := stream.read(BLOCK_BYTES):
+        if first:
+            block = block.removeprefix(_BOM)
+            first = False
+        pieces = block.split(b"\n")
+        if len(pieces) > 1:
+            parts.append(pieces[0])
+            yield b"".join(parts)
+            yield from pieces[1:-1]
+            parts = []
+            held = 0
+        parts.append(pieces[-1])
+        held += len(pieces[-1])
+        if held > MAX_LINE_BYTES:
+            # too long for any store: what is held of it is enough to be refused as such
+            break
+    rest = b"".join(parts)
+    if rest:
+        yield rest
+
+
+_FIELDS = "id, stream, type, pos, gpos, data, meta, time"
+
+
+def _refusal(line: bytes, number: int, error: Exception, fields: str = _FIELDS) -> ImportRefused:
+    """Why msgspec did not take a line. Its messages name fields and bytes, never values."""
+    if len(line) > MAX_LINE_BYTES:
+        return ImportRefused("INVALID_RECORD", f"the line is longer than {MAX_LINE_BYTES} bytes", line=number)
+    if isinstance(error, RecursionError):
+        return ImportRefused("INVALID_JSON", "the JSON is nested too deeply", line=number)
+    if isinstance(error, UnicodeDecodeError):
+        return ImportRefused("INVALID_JSON", "the line is not valid UTF-8", line=number)
+    if isinstance(error, msgspec.ValidationError):
+        return ImportRefused(
+            "INVALID_RECORD",
+            str(error),
+            line=number,
+            hint=f"a line has exactly the fields {fields}",
+        )
+    return ImportRefused("INVALID_JSON", str(error), line=number, hint="each line is one JSON object")
+
+
+def _invalid(message: str, number: int, value: Any = None) -> ImportRefused:
+    return ImportRefused("INVALID_RECORD", message, line=number, value=_shown(value))
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > _SHOWN_CHARACTERS:
+        return value[:_SHOWN_CHARACTERS] + "…"
+    return value
+
+
+def _check_text(line: bytes, record: Record, number: int) -> None:
+    r"""Refuses what jsonb refuses and msgspec doesn't look for: bad UTF-8, \u0000 and lone surrogates."""
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        raise ImportRefused("INVALID_JSON", "the line is not valid UTF-8", line=number) from error
+    if b"\\u" not in line:
+        return
+    for name, raw in (("data", record.data), ("meta", record.meta)):
+        value = bytes(raw)
+        if b"\\u" not in value:
+            continue
+        # strings for numbers: no number is looked at here, and a long one would be slow to convert
+        decoded = json.loads(value, parse_int=str, parse_float=str)
+        text = json.dumps(decoded, ensure_ascii=False)
+        if "\\u0000" in text.replace("\\\\", ""):
+            raise ImportRefused("INVALID_JSON", f"{name} holds the character \\u0000", line=number)
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ImportRefused("INVALID_JSON", f"{name} holds half of a surrogate pair", line=number) from error
+
+
+def render(message: Message) -> str:
+    """A message as a line of an export file, without the newline."""
+    return (
+        f'{{"id":"{message.id}","stream":{quoted(message.stream_name)},"type":{quoted(message.type)},'
+        f'"pos":{message.position},"gpos":{message.global_position},'
+        f'"data":{"null" if message.data is None else message.data},'
+        f'"meta":{"null" if message.metadata is None else message.metadata},'
+        f'"time":"{times.render(message.time)}"}}'
+    )
+
+
+def quoted(text: str) -> str:
+    """A string in JSON, Unicode as it is, as short as can be."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+class _NewRecord(msgspec.Struct, forbid_unknown_fields=True):
+    """A line of a batch to be written."""
+
+    type: str
+    data: msgspec.Raw = msgspec.Raw(b"null")
+    metadata: msgspec.Raw = msgspec.Raw(b"null")
+    id: str | None = None
+
+
+_new_decoder = msgspec.json.Decoder(_NewRecord)
+
+
+def read_new(stream: Readable) -> Iterator[NewMessage]:
+    """The messages of a batch file: `{"type":…,"data":…,"metadata":…,"id":…}` a line, all but the type optional.
+
+    Raises:
+        ImportRefused: INVALID_JSON or INVALID_RECORD, with the line.
+    """
+    for number, line in enumerate(_lines(stream), 1):
+        if not line.strip():
+            continue
+        try:
+            line.decode()
+            record = _new_decoder.decode(line)
+        except (ValueError, RecursionError) as error:
+            raise _refusal(line, number, error, fields="type, and may have data, metadata, id") from error
+        data, metadata = (None if bytes(raw) == b"null" else bytes(raw) for raw in (record.data, record.metadata))
+        yield NewMessage(record.type, data, metadata, record.id)

@@ -1,0 +1,239 @@
+"""What every store promises: one contract, whatever keeps the messages.
+
+Names, arguments, defaults, the order of checks and the errors are Message DB's; what it lacks (`write_messages`,
+`get_all_messages`, import and export, namespaces) is evtool's. A store is bound to one namespace.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from evtool.model import (
+    ExportBlock,
+    ImportSummary,
+    Message,
+    MigrationStep,
+    Namespace,
+    NamespaceState,
+    NewMessage,
+    Selection,
+)
+from evtool.ndjson import Record
+
+
+class Store(abc.ABC):
+    """Messages in streams, in one namespace of a database.
+
+    Every method may raise StoreUnreachable, StoreTimeout, PermissionDenied, NotMigrated and NamespaceNotFound.
+    Methods that write are one transaction each: done or not done. A store may be used by several threads.
+    """
+
+    @property
+    @abc.abstractmethod
+    def namespace(self) -> str:
+        """The namespace that the messages are in."""
+
+    @abc.abstractmethod
+    def in_namespace(self, name: str) -> Store:
+        """A store on the same database and connections, in another namespace. Close only the first."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Gives back all connections. The store can't be used afterwards."""
+
+    def __enter__(self) -> Self:
+        """Returns the store itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Closes the store."""
+        self.close()
+
+    # Writing
+
+    @abc.abstractmethod
+    def write_message(
+        self,
+        id: str | None,
+        stream_name: str,
+        type: str,
+        data: Any,
+        metadata: Any = None,
+        expected_version: int | None = None,
+    ) -> int:
+        """Writes a message at the end of a stream.
+
+        Args:
+            id: a UUID; None gets a new one.
+            stream_name: the stream.
+            type: the message's type.
+            data: JSON text (str or bytes), or a value to be encoded; None is no data.
+            metadata: likewise.
+            expected_version: the stream's last position; -1 where there must be no stream; None for any.
+
+        Returns:
+            The message's position in the stream; the first is 0.
+
+        Raises:
+            WrongExpectedVersion: the stream is at another version.
+            MessageExists: the id is taken.
+            InvalidMessage: the id is no UUID, the JSON is none, or the type is missing.
+        """
+
+    @abc.abstractmethod
+    def write_messages(
+        self, stream_name: str, messages: Sequence[NewMessage], expected_version: int | None = None
+    ) -> list[int]:
+        """Writes a batch at the end of one stream, all or none.
+
+        Args:
+            stream_name: the stream.
+            messages: in order; none is fine.
+            expected_version: as for `write_message`, for the batch as a whole.
+
+        Returns:
+            Their positions in the stream, in order.
+
+        Raises:
+            WrongExpectedVersion, MessageExists, InvalidMessage: as for `write_message`.
+        """
+
+    # Reading
+
+    @abc.abstractmethod
+    def get_stream_messages(
+        self, stream_name: str, position: int | None = 0, batch_size: int | None = 1000, condition: str | None = None
+    ) -> list[Message]:
+        """The messages of a stream from a position on, in order.
+
+        Args:
+            stream_name: the stream; it must have an id.
+            position: the first position wanted.
+            batch_size: how many at the most; -1 for all.
+            condition: SQL over the columns of messages, where the store can and its settings allow it.
+
+        Raises:
+            NotAStream: the name is a category's.
+            ConditionNotActivated: there is a condition and it isn't allowed.
+            InvalidArgument: batch_size is below -1, or the condition is no SQL.
+        """
+
+    @abc.abstractmethod
+    def get_category_messages(
+        self,
+        category: str,
+        position: int | None = 1,
+        batch_size: int | None = 1000,
+        correlation: str | None = None,
+        consumer_group_member: int | None = None,
+        consumer_group_size: int | None = None,
+        condition: str | None = None,
+    ) -> list[Message]:
+        """The messages of a category from a global position on, in global order.
+
+        Args:
+            category: the category.
+            position: the first global position wanted.
+            batch_size: how many at the most; -1 for all.
+            correlation: only messages whose metadata's correlationStreamName is of this category.
+            consumer_group_member: from 0; only streams whose cardinal id hashes to this member.
+            consumer_group_size: how many members there are.
+            condition: as for `get_stream_messages`.
+
+        Raises:
+            NotACategory, InvalidCorrelation, InvalidConsumerGroup, ConditionNotActivated: checked in this order.
+            InvalidArgument: batch_size is below -1, or the condition is no SQL.
+        """
+
+    @abc.abstractmethod
+    def get_all_messages(self, position: int | None = 1, batch_size: int | None = 1000) -> list[Message]:
+        """The messages of all streams from a global position on, in global order, gap-safe.
+
+        What it returns is final: no message with a smaller global position can appear later. For that it waits for
+        writers that are busy when it is called.
+
+        Raises:
+            StoreTimeout: they stay busy for too long.
+            ServerUnsuitable: the server is a standby.
+        """
+
+    @abc.abstractmethod
+    def get_last_stream_message(self, stream_name: str, type: str | None = None) -> Message | None:
+        """The last message of a stream, or the last of a type in it; None where there is none."""
+
+    @abc.abstractmethod
+    def stream_version(self, stream_name: str) -> int | None:
+        """The position of a stream's last message; None where there is no such stream."""
+
+    # Moving
+
+    @abc.abstractmethod
+    def export(self, selection: Selection) -> Iterator[ExportBlock]:
+        """The lines of an export: one snapshot, one pass, in global order, gap-safe, each message once.
+
+        Close the iterator if it isn't read to its end.
+        """
+
+    @abc.abstractmethod
+    def import_batch(self, records: Iterable[Record]) -> ImportSummary:
+        """Writes messages at the positions that they bring, all or none, and moves the sequence above them.
+
+        Args:
+            records: checked by `ndjson.read`; the n-th is called line n in errors.
+
+        Raises:
+            ImportRefused: POSITION_EXISTS, ID_EXISTS, STREAM_POSITION_EXISTS, or what the store finds in a value.
+        """
+
+    # Namespaces and migrations
+
+    @abc.abstractmethod
+    def list_namespaces(self) -> list[Namespace]:
+        """All namespaces, by name."""
+
+    @abc.abstractmethod
+    def get_namespace(self, name: str) -> Namespace:
+        """A namespace.
+
+        Raises:
+            NamespaceNotFound: there is none of that name.
+        """
+
+    @abc.abstractmethod
+    def create_namespace(self, name: str, schema: str | None = None) -> Namespace:
+        """Makes a namespace.
+
+        Args:
+            name: any text without control characters.
+            schema: where it lives; None derives it from the name.
+
+        Raises:
+            NamespaceExists: there is one of that name.
+            NamespaceRefused: the name or the schema can't be used, with the reason.
+        """
+
+    @abc.abstractmethod
+    def delete_namespace(self, name: str) -> None:
+        """Removes a namespace and every message in it.
+
+        Raises:
+            NamespaceNotFound: there is none of that name.
+        """
+
+    @abc.abstractmethod
+    def migrate(self) -> list[MigrationStep]:
+        """Brings the registry and every namespace to what this version ships; a fresh database gets both.
+
+        Raises:
+            DatabaseTooNew: the database was migrated by a newer evtool.
+            MigrationFailed: a step failed; what came before it stays.
+        """
+
+    @abc.abstractmethod
+    def migration_status(self) -> list[NamespaceState]:
+        """How the registry (first) and every namespace stand to what this version ships."""

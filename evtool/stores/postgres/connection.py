@@ -1,0 +1,137 @@
+"""Connections to PostgreSQL: how a DSN is read, and what every connection is set to."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+from psycopg import conninfo
+from psycopg.types.string import TextLoader
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from evtool import settings
+from evtool.errors import InvalidDsn, ServerUnsuitable, StoreUnreachable
+from evtool.stores.postgres.translation import one_line, translated
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+MINIMUM_SERVER = 150000
+"""PostgreSQL 15: what the functions are written for and tested on."""
+
+_CONNECT_SECONDS = "10"
+# More than that many threads of one program wait for each other's connections.
+_POOL_SIZE = 16
+_POOL_SECONDS = 30.0
+
+
+class Connector:
+    """Opens connections to one database: a pool for calls, single ones for journeys."""
+
+    def __init__(self, dsn: str) -> None:
+        """Reads the DSN; nothing is connected yet.
+
+        Args:
+            dsn: postgresql://…, or libpq's key=value, or "" for the PG* variables alone.
+
+        Raises:
+            InvalidDsn: libpq does not understand it.
+        """
+        self._parameters = _parameters(dsn)
+        self._pool: ConnectionPool[Connection] | None = None
+
+    @contextlib.contextmanager
+    def pooled(self) -> Iterator[Connection]:
+        """A connection in autocommit for a single call, given back afterwards."""
+        pool = self._pool or self._open_pool()
+        try:
+            with pool.connection() as connection:
+                yield connection
+        except PoolTimeout as error:
+            raise StoreUnreachable("no connection to the database could be had", hint="try again later") from error
+
+    def open(self) -> Connection:
+        """A connection of one's own, in autocommit; the caller closes it.
+
+        Raises:
+            StoreUnreachable: no server, no login.
+            ServerUnsuitable: the server is older than PostgreSQL 15.
+        """
+        with translated():
+            connection: Connection = psycopg.connect(**self._parameters)
+        try:
+            _prepare(connection)
+            if connection.info.server_version < MINIMUM_SERVER:
+                found = connection.info.parameter_status("server_version")
+                raise ServerUnsuitable(f"PostgreSQL {found} is too old", hint="evtool needs PostgreSQL 15 or newer")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def close(self) -> None:
+        """Closes the pool."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+    def _open_pool(self) -> ConnectionPool[Connection]:
+        # A pool retries a failing connection in the background and reports a time-out in the end, without the reason.
+        # One connection of our own says at once what is wrong.
+        self.open().close()
+        self._pool = ConnectionPool(
+            kwargs=self._parameters,
+            min_size=0,
+            max_size=_POOL_SIZE,
+            timeout=_POOL_SECONDS,
+            configure=_prepare,
+            open=True,
+            name="evtool",
+        )
+        return self._pool
+
+
+def _parameters(dsn: str) -> dict[str, Any]:
+    try:
+        given: dict[str, Any] = conninfo.conninfo_to_dict(dsn)
+    except psycopg.Error as error:
+        # libpq's message may quote the DSN, password and all
+        raise InvalidDsn(
+            "the DSN is not one that PostgreSQL understands",
+            hint="write postgresql://user@host:5432/database, or: host=… dbname=… user=…",
+        ) from error
+    parameters = {**given, "client_encoding": "UTF8", "autocommit": True}
+    parameters.setdefault("application_name", "evtool")
+    if not settings.connect_timeout_is_set():
+        parameters.setdefault("connect_timeout", _CONNECT_SECONDS)
+    return parameters
+
+
+def _prepare(connection: Connection) -> None:
+    """JSON stays text: psycopg would make floats of its numbers."""
+    connection.adapters.register_loader("jsonb", TextLoader)
+    connection.adapters.register_loader("json", TextLoader)
+
+
+class Notices:
+    """What the server says in NOTICEs while a block runs."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.texts: list[str] = []
+        self._connection = connection
+
+    def __enter__(self) -> list[str]:
+        """Starts listening; returns the list that fills."""
+        self._connection.add_notice_handler(self._hear)
+        return self.texts
+
+    def __exit__(self, *_: object) -> None:
+        """Stops listening."""
+        self._connection.remove_notice_handler(self._hear)
+
+    def _hear(self, diagnostic: psycopg.errors.Diagnostic) -> None:
+        # evtool's functions speak by RAISE NOTICE; PostgreSQL's own (00000, "already exists, skipping") are no news
+        text = one_line(diagnostic.message_primary or "")
+        hint = one_line(diagnostic.message_hint or "")
+        self.texts.append(f"{text} ({hint})" if hint else text)

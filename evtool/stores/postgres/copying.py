@@ -1,0 +1,310 @@
+r"""The hot path: messages out of and into PostgreSQL by COPY, without escaping their JSON.
+
+COPY's CSV with an exotic quote (\x01) and delimiter (\x02) leaves JSON as it is: jsonb never holds a raw control
+character, so its text is never quoted. A name of a stream or a type may hold any, so every row is looked at for the
+quote, and the few that have one take the slow way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from evtool import ndjson
+from evtool.errors import EvtoolError, ImportRefused, StoreError
+from evtool.model import ExportBlock, ImportSummary, Selection
+from evtool.ndjson import Record
+from evtool.stores.postgres.connection import Connection
+from evtool.stores.postgres.translation import translate
+
+_FORMAT = sql.SQL(r"(FORMAT csv, QUOTE e'\x01', DELIMITER e'\x02', ENCODING 'UTF8')")
+_QUOTE = b"\x01"
+_DELIMITER = b"\x02"
+
+_ROWS_PER_BLOCK = 1000
+_COPY_BYTES = 1 << 18
+
+_LINE = b'{"id":"%b","stream":%b,"type":%b,"pos":%b,"gpos":%b,"data":%b,"meta":%b,"time":"%bT%bZ"}\n'
+_PLAIN = re.compile(rb'[^\x00-\x1f"\\]*')
+
+# Beyond that many categories one scan with a filter reads less than so many scans merged.
+_MERGED_CATEGORIES = 32
+
+
+def export(connection: Connection, schema: str, selection: Selection, watermark: int) -> Iterator[ExportBlock]:
+    """The lines of the messages up to a watermark, in global order.
+
+    Args:
+        connection: in autocommit, so that the COPY takes its snapshot after the watermark was found.
+        schema: where the namespace lives.
+        selection: which messages.
+        watermark: what `watermark()` of the schema returned on this connection.
+
+    Raises:
+        psycopg.Error: as the server has it.
+        StoreError: a message has a time that ISO 8601 can't say.
+    """
+    copy = sql.SQL("COPY ({}) TO STDOUT {}").format(_selected(schema, selection, watermark), _FORMAT)
+    # DateStyle is the role's or the database's to set, and the text of a time hangs on it
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL datestyle = 'ISO, YMD'")
+        with cursor.copy(copy) as rows:
+            yield from _blocks(rows)
+
+
+def _selected(schema: str, selection: Selection, watermark: int) -> sql.Composed:
+    """The query whose rows are exported, in an order that an index gives, so that nothing is sorted."""
+    conditions: list[sql.Composable] = [sql.SQL("global_position <= {}").format(sql.Literal(watermark))]
+    if selection.since is not None:
+        conditions.append(sql.SQL("time >= {}").format(_utc(selection.since)))
+    if selection.until is not None:
+        conditions.append(sql.SQL("time < {}").format(_utc(selection.until)))
+    table = sql.Identifier(schema, "messages")
+    category = sql.SQL("{}(stream_name)").format(sql.Identifier(schema, "category"))
+    columns = sql.SQL("SELECT id, stream_name, type, position, global_position, data, metadata, time FROM {} WHERE {}")
+    ordered = sql.SQL("{} ORDER BY global_position")
+    categories = sorted(set(selection.categories))
+    if len(categories) > _MERGED_CATEGORIES:
+        conditions.append(sql.SQL("{} = ANY ({})").format(category, sql.Literal(categories)))
+    if not 0 < len(categories) <= _MERGED_CATEGORIES:
+        return ordered.format(columns.format(table, sql.SQL(" AND ").join(conditions)))
+    branches = []
+    for one in categories:
+        own = sql.SQL(" AND ").join([sql.SQL("{} = {}").format(category, sql.Literal(one)), *conditions])
+        branches.append(ordered.format(columns.format(table, own)))
+    if len(branches) == 1:
+        return branches[0]
+    # each branch in the order of the index messages_category, merged by the server (MergeAppend)
+    return ordered.format(sql.SQL(" UNION ALL ").join(sql.SQL("({})").format(branch) for branch in branches))
+
+
+def _utc(moment: Any) -> sql.Composed:
+    return sql.SQL("{}::timestamptz AT TIME ZONE 'UTC'").format(sql.Literal(moment))
+
+
+def _blocks(rows: psycopg.Copy) -> Iterator[ExportBlock]:
+    lines: list[bytes] = []
+    position = b"0"
+    plain: dict[bytes, bytes] = {}
+    for row in rows:
+        raw = bytes(row)
+        fields = raw[:-1].split(_DELIMITER)
+        if len(fields) != 8 or _QUOTE in raw:
+            fields = _unquote(raw)
+        id_, stream, type_, pos, position, data, meta, time = fields
+        kind = plain.get(type_)
+        if kind is None:
+            if len(plain) > 10_000:
+                plain.clear()
+            kind = plain[type_] = _json_string(type_)
+        lines.append(
+            _LINE
+            % (
+                id_,
+                b'"%b"' % stream if _PLAIN.fullmatch(stream) else _json_string(stream),
+                kind,
+                pos,
+                position,
+                data or b"null",
+                meta or b"null",
+                time[:10],
+                time[11:] if len(time) == 26 else _microseconds(time, position),
+            )
+        )
+        if len(lines) == _ROWS_PER_BLOCK:
+            yield ExportBlock(b"".join(lines), len(lines), int(position))
+            lines.clear()
+    if lines:
+        yield ExportBlock(b"".join(lines), len(lines), int(position))
+
+
+def _unquote(row: bytes) -> list[bytes]:
+    """The fields of a row in which a name holds a quote, a delimiter, a line break, or nothing."""
+    fields = []
+    rest = row[:-1] + _DELIMITER
+    while rest:
+        if rest[:1] != _QUOTE:
+            field, _, rest = rest.partition(_DELIMITER)
+        else:
+            end = 1
+            while True:
+                end = rest.index(_QUOTE, end)
+                if rest[end + 1 : end + 2] != _QUOTE:
+                    break
+                end += 2
+            field, rest = rest[1:end].replace(_QUOTE * 2, _QUOTE), rest[end + 2 :]
+        fields.append(field)
+    return fields
+
+
+def _json_string(text: bytes) -> bytes:
+    return ndjson.quoted(text.decode()).encode()
+
+
+def _microseconds(time: bytes, position: bytes) -> bytes:
+    """The time of day with six digits behind the point; PostgreSQL leaves out zeros at the end."""
+    clock = time[11:]
+    if len(clock) == 8:
+        return clock + b".000000"
+    if 8 < len(clock) < 15 and clock[8:9] == b"." and time[4:5] == b"-":
+        return clock.ljust(15, b"0")
+    raise StoreError(
+        f"the message at global position {position.decode()} has a time that ISO 8601 can't say",
+        hint="correct it in the table, or export around it",
+    )
+
+
+def import_batch(connection: Connection, schema: str, records: Iterable[Record]) -> ImportSummary:
+    """Copies records into the table in one transaction, and moves the sequence above them.
+
+    Args:
+        connection: in autocommit.
+        schema: where the namespace lives.
+        records: checked; the n-th is line n.
+
+    Raises:
+        ImportRefused: the server found a fault in a record; nothing was imported.
+        psycopg.Error: anything else.
+    """
+    table = sql.Identifier(schema, "messages")
+    columns = sql.SQL("COPY {} (id, stream_name, type, position, global_position, data, metadata, time) FROM STDIN {}")
+    with connection.transaction(), connection.cursor() as cursor:
+        # Keeps writers out, not readers, until the sequence is above the imported positions: a writer in between would
+        # collide with them, or land below what consumers have seen.
+        cursor.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(table))
+        try:
+            with cursor.copy(columns.format(table, _FORMAT)) as copy:
+                with contextlib.closing(_Peek(connection)) as peek:
+                    imported, greatest = _send(copy, peek, records)
+        except psycopg.Error as error:
+            raise _refusal(error) from error
+        if imported < 0:
+            # not to be reached: leaving the COPY raised what the server had found
+            raise StoreError("the server refused the import without saying why")
+        if greatest is not None:
+            _raise_sequence(cursor, schema, greatest)
+    return ImportSummary(imported, greatest)
+
+
+def _send(copy: psycopg.Copy, peek: _Peek, records: Iterable[Record]) -> tuple[int, int | None]:
+    count = 0
+    greatest = 0
+    buffer: list[bytes] = []
+    held = 0
+    for record in records:
+        count += 1
+        if record.gpos > greatest:
+            greatest = record.gpos
+        data = bytes(record.data)
+        meta = bytes(record.meta)
+        row = b"%b\x02%b\x02%b\x02%d\x02%d\x02%b\x02%b\x02%b\n" % (
+            record.id.encode(),
+            _field(record.stream),
+            _field(record.type),
+            record.pos,
+            record.gpos,
+            b"" if data == b"null" else data if b"\r" not in data else data.replace(b"\r", b" "),
+            b"" if meta == b"null" else meta if b"\r" not in meta else meta.replace(b"\r", b" "),
+            # without its zone, which PostgreSQL would ignore anyway
+            record.time[:-1].encode(),
+        )
+        buffer.append(row)
+        held += len(row)
+        if held >= _COPY_BYTES:
+            copy.write(b"".join(buffer))
+            buffer.clear()
+            held = 0
+            if peek.refused():
+                return -1, None
+    copy.write(b"".join(buffer))
+    return count, greatest or None
+
+
+class _Peek:
+    """Looks whether the server has answered in the middle of a COPY, so that a huge file isn't sent for nothing.
+
+    libpq reads an error only when the COPY ends. The first byte that waits in the socket tells without taking it:
+    E is an ErrorResponse. Under TLS the byte says nothing, and the rest of the file is sent and discarded.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._socket = socket.socket(fileno=os.dup(connection.pgconn.socket))
+
+    def refused(self) -> bool:
+        try:
+            return self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b"E"
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def _field(text: str) -> bytes:
+    """A name as COPY wants it: quoted where it must be."""
+    raw = text.encode()
+    if raw and raw.isascii() and text.isprintable():
+        return raw
+    if not raw or _QUOTE in raw or _DELIMITER in raw or b"\n" in raw or b"\r" in raw:
+        return _QUOTE + raw.replace(_QUOTE, _QUOTE * 2) + _QUOTE
+    return raw
+
+
+def _raise_sequence(cursor: psycopg.Cursor[Any], schema: str, greatest: int) -> None:
+    sequence = sql.Identifier(schema, "messages_global_position_seq")
+    name = sql.Literal(sequence.as_string(cursor))
+    cursor.execute(
+        sql.SQL("SELECT setval({name}, {greatest}) FROM {sequence} WHERE last_value < {greatest} OR NOT is_called").format(
+            name=name, greatest=sql.Literal(greatest), sequence=sequence
+        )
+    )
+
+
+# The context of an error in COPY names the row ("COPY messages, line 3, column data: …"). The words around the number
+# are translated by the server's lc_messages, so only the number is read; what stands behind it is data and not shown.
+_COPY_LINE = re.compile(r"^COPY messages, \D*(\d+)", re.MULTILINE)
+_COPY_COLUMN = re.compile(r"^COPY messages, \D*\d+, \S+ (\w+)", re.MULTILINE)
+_KEY = re.compile(r"\((?P<columns>[^()]*)\)=\((?P<values>.*)\)", re.DOTALL)
+
+_CLASHES = {
+    "messages_pkey": ("POSITION_EXISTS", "global position {} already exists"),
+    "messages_id": ("ID_EXISTS", "a message with the id {} already exists"),
+    "messages_stream": ("STREAM_POSITION_EXISTS", "stream and position ({}) already exist"),
+}
+_JSON_STATES = {"22P02", "22P05", "22021", "22003", "54001", "54000"}
+
+
+def _refusal(error: psycopg.Error) -> Exception:
+    """What the server found in a row, as an ImportRefused; any other error as it is."""
+    context = error.diag.context or ""
+    found = _COPY_LINE.search(context)
+    if found is None:
+        return error
+    line = int(found[1])
+    constraint = error.diag.constraint_name or ""
+    if error.sqlstate == "23505" and constraint in _CLASHES:
+        code, text = _CLASHES[constraint]
+        key = _KEY.search(error.diag.message_detail or "")
+        value = key["values"][:200] if key else None
+        return ImportRefused(
+            code,
+            text.format(value if value is not None else "of this line"),
+            line=line,
+            value=value,
+            hint="the file or the namespace has it already; import into an empty namespace",
+        )
+    column = _COPY_COLUMN.search(context)
+    where = f" in {column[1]}" if column else ""
+    if error.sqlstate in _JSON_STATES:
+        return ImportRefused("INVALID_JSON", f"PostgreSQL can't store the value{where} ({error.sqlstate})", line=line)
+    if error.sqlstate in {"22007", "22008"}:
+        return ImportRefused("INVALID_TIME", f"PostgreSQL can't store the time{where}", line=line)
+    known: EvtoolError = translate(error)
+    return ImportRefused("IMPORT_FAILED", known.message, line=line, hint=known.hint)

@@ -1,0 +1,136 @@
+"""The registry of a database, and the namespaces in it: looked up, made, deleted."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from evtool import names
+from evtool.errors import NamespaceExists, NamespaceNotFound, NotMigrated, PermissionDenied
+from evtool.model import Namespace
+from evtool.stores.postgres import scripts
+from evtool.stores.postgres.connection import Connection
+
+_MIGRATE = "run: evtool migrate"
+
+_COLUMNS = "SELECT name, schema_name, created_at AT TIME ZONE 'UTC' FROM evtool.namespaces"
+_LIST = f"{_COLUMNS} ORDER BY name COLLATE \"C\""
+_GET = f"{_COLUMNS} WHERE name = %s"
+
+
+def list_namespaces(connection: Connection) -> list[Namespace]:
+    """All namespaces, by name."""
+    return [_namespace(row) for row in _ask(connection, _LIST)]
+
+
+def find(connection: Connection, name: str) -> Namespace | None:
+    """The namespace of a name, or None."""
+    rows = _ask(connection, _GET, (name,))
+    return _namespace(rows[0]) if rows else None
+
+
+def get(connection: Connection, name: str) -> Namespace:
+    """The namespace of a name.
+
+    Raises:
+        NamespaceNotFound: there is none.
+    """
+    found = find(connection, name)
+    if found is None:
+        raise NamespaceNotFound(
+            f'there is no namespace "{name}"', hint="see: evtool ns list; make it: evtool ns create NAME"
+        )
+    return found
+
+
+def create_script(name: str, schema: str) -> sql.Composed:
+    """The SQL that makes a namespace: what install.sql does, for a schema that isn't there yet."""
+    return sql.SQL("").join(
+        [
+            scripts.create_schema(schema),
+            scripts.structure(scripts.NAMESPACE, schema=schema, name=name),
+            scripts.behaviour(scripts.NAMESPACE, schema=schema, name=name),
+        ]
+    )
+
+
+def create(connection: Connection, name: str, schema: str | None) -> Namespace:
+    """Makes a namespace, in one transaction.
+
+    Raises:
+        NamespaceExists, NamespaceRefused: see `Store.create_namespace`.
+    """
+    names.check_namespace(name)
+    schema = names.schema_name(name) if schema is None else names.check_schema(schema)
+    with connection.transaction():
+        if find(connection, name) is not None:
+            raise _exists(name)
+        connection.execute(scripts.lock(schema))
+        if not check_new(connection, name, schema):
+            raise _exists(name)
+        connection.execute(create_script(name, schema))
+        return get(connection, name)
+
+
+def check_new(connection: Connection, name: str, schema: str) -> bool:
+    """Whether the schema is free: False where this very namespace has it.
+
+    Raises:
+        psycopg.Error: it is another's, with a mark that is translated to NamespaceRefused.
+    """
+    row = _ask(connection, "SELECT evtool.check_schema_name(%s, %s)", (schema, name))[0]
+    return bool(row[0])
+
+
+def delete_script(schema: str) -> sql.Composed:
+    """The SQL that removes a namespace."""
+    return sql.SQL("DROP SCHEMA {schema} CASCADE;\n{forget};\nSELECT evtool.drop_namespace_roles({literal});\n").format(
+        schema=sql.Identifier(schema),
+        literal=sql.Literal(schema),
+        forget=sql.SQL(
+            "DELETE FROM evtool.behaviours WHERE schema_name = {schema};\n"
+            "DELETE FROM evtool.namespaces WHERE schema_name = {schema}"
+        ).format(schema=sql.Literal(schema)),
+    )
+
+
+def delete(connection: Connection, name: str) -> None:
+    """Removes a namespace with all its messages and its group roles, in one transaction.
+
+    Raises:
+        NamespaceNotFound: there is none.
+    """
+    with connection.transaction():
+        namespace = get(connection, name)
+        connection.execute(scripts.lock(namespace.schema))
+        connection.execute(delete_script(namespace.schema))
+
+
+def is_installed(connection: Connection) -> bool:
+    """Whether the database has a registry, readable or not."""
+    row = connection.execute("SELECT to_regclass('evtool.namespaces') IS NOT NULL").fetchone()
+    return bool(row and row[0])
+
+
+def _namespace(row: tuple[Any, ...]) -> Namespace:
+    return Namespace(row[0], row[1], row[2].replace(tzinfo=UTC))
+
+
+def _ask(connection: Connection, query: Any, parameters: Any = None) -> list[tuple[Any, ...]]:
+    try:
+        return connection.execute(query, parameters).fetchall()
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.errors.UndefinedFunction) as error:
+        raise NotMigrated("this database has no namespaces of evtool yet", hint=_MIGRATE) from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        role = connection.info.user
+        raise PermissionDenied(
+            f'the role "{role}" is neither reader nor writer of a namespace here',
+            hint=f'as the owner: GRANT <schema>_reader TO "{role}" (or <schema>_writer)',
+        ) from error
+
+
+def _exists(name: str) -> NamespaceExists:
+    return NamespaceExists(f'there is a namespace "{name}" already', hint="see: evtool ns list")

@@ -1,0 +1,119 @@
+"""The one place where an error of PostgreSQL becomes one of evtool's.
+
+Server errors are told apart by SQLSTATE and by the name of the constraint, never by their prose. What evtool's own
+functions raise carries its mark in the field CONSTRAINT, which psql doesn't print.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+import psycopg
+
+from evtool import errors
+
+_LEVELS_OF_DETAIL = re.compile(r"\s*\n\s*")
+
+# What the marks of our functions mean.
+_MARKS: dict[str, type[errors.EvtoolError]] = {
+    "stream_name": errors.NotAStream,
+    "category": errors.NotACategory,
+    "correlation": errors.InvalidCorrelation,
+    "consumer_group": errors.InvalidConsumerGroup,
+    "sql_condition": errors.ConditionNotActivated,
+    "batch": errors.InvalidMessage,
+    "standby": errors.ServerUnsuitable,
+    "isolation": errors.ServerUnsuitable,
+    "watermark_timeout": errors.StoreTimeout,
+    "schema_name_length": errors.NamespaceRefused,
+    "schema_reserved": errors.NamespaceRefused,
+    "schema_taken": errors.NamespaceRefused,
+    "schema_not_ours": errors.NamespaceRefused,
+    "role_is_not_a_group": errors.NamespaceRefused,
+    "structure_differs": errors.MigrationFailed,
+}
+
+_MARK_HINTS = {
+    "schema_taken": "name another schema with --schema",
+    "schema_not_ours": "name another schema with --schema; evtool overwrites nothing",
+    "schema_reserved": "name another schema with --schema",
+    "sql_condition": "SET message_store.sql_condition = 'on' where the condition can be trusted",
+}
+
+_TAKEN = {
+    "messages_id": ("id", "a message with this id exists"),
+    "messages_pkey": ("global_position", "a message with this global position exists"),
+    "messages_stream": ("stream_position", "the stream has a message at this position"),
+}
+
+# By SQLSTATE, the longest prefix first: class, what happened, what to do.
+_STATES: dict[str, tuple[type[errors.EvtoolError], str, str]] = {
+    "3D000": (errors.StoreUnreachable, "the database does not exist", "create it: createdb NAME"),
+    "28": (errors.StoreUnreachable, "the server refused the login", "check role, password and pg_hba.conf"),
+    "53300": (errors.StoreUnreachable, "the server has no connection left", "try again later, or raise max_connections"),
+    "53100": (errors.StoreError, "the server's disk is full", "free space on the server; nothing was changed"),
+    "53": (errors.StoreError, "the server is out of resources", "try again later"),
+    "57014": (errors.StoreTimeout, "the statement was cancelled", "raise statement_timeout, or try again"),
+    "57": (errors.StoreUnreachable, "the server ended the connection", "try again when the server is up"),
+    "08": (errors.StoreUnreachable, "the connection was lost", "try again when the server is up"),
+    "42501": (errors.PermissionDenied, "", "connect as the owner, or as a member of the namespace's group role"),
+    "25006": (errors.ServerUnsuitable, "the server is read-only", "connect to the primary"),
+    "55P03": (errors.StoreTimeout, "a lock was not to be had in time", "try again, or raise lock_timeout"),
+    "40": (errors.StoreError, "the transaction lost against another", "try again"),
+    "22P02": (errors.InvalidMessage, "", "ids are UUIDs; data and metadata are JSON"),
+    "22P05": (errors.InvalidMessage, "the text holds the character \\u0000", "PostgreSQL can't store it"),
+    "22021": (errors.InvalidMessage, "the text is not valid UTF-8", "write UTF-8"),
+    "22003": (errors.InvalidArgument, "a number is out of range", "positions are bigint; a group has up to 32767 members"),
+    "2201W": (errors.InvalidArgument, "batch_size must not be below -1", "-1 reads all"),
+    "23502": (errors.InvalidMessage, "a message needs an id, a stream name and a type", "give all three"),
+    "54": (errors.InvalidMessage, "", "a stream name fits into an index entry of about 2,700 bytes"),
+    "42601": (errors.InvalidArgument, "", "check the SQL condition"),
+    "42703": (errors.InvalidArgument, "", "check the SQL condition"),
+}
+
+
+def translate(error: psycopg.Error, *, namespace: str | None = None) -> errors.EvtoolError:
+    """An error of psycopg as one of evtool's.
+
+    Args:
+        error: what psycopg raised.
+        namespace: the one that was used, for the message.
+    """
+    state = error.sqlstate or ""
+    mark = error.diag.constraint_name or ""
+    primary = one_line(error.diag.message_primary or str(error))
+    if mark in _MARKS:
+        hint = _MARK_HINTS.get(mark) or one_line(error.diag.message_hint or "") or None
+        return _MARKS[mark](primary, hint=hint)
+    if state == "23505" and mark in _TAKEN:
+        kind, text = _TAKEN[mark]
+        return errors.MessageExists(text, constraint=kind, hint="each message is written once")
+    if state in {"3F000", "42P01", "42883"} and namespace is not None:
+        return errors.MigrationFailed(
+            f'the namespace "{namespace}" is not what it should be: {primary}', hint="see: evtool migrate status"
+        )
+    for length in (5, 2):
+        if (found := _STATES.get(state[:length])) is not None:
+            kind_of_error, text, hint = found
+            return kind_of_error(f"{text} ({primary})" if text else primary, hint=hint)
+    if not state and isinstance(error, psycopg.OperationalError):
+        return errors.StoreUnreachable(
+            f"can't reach the database: {primary}", hint="check the DSN, and that the server is up"
+        )
+    return errors.StoreError(f"PostgreSQL said {state or 'something unexpected'}: {primary}")
+
+
+@contextlib.contextmanager
+def translated(namespace: str | None = None) -> Iterator[None]:
+    """Turns every psycopg error inside into one of evtool's, the cause kept."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise translate(error, namespace=namespace) from error
+
+
+def one_line(text: str) -> str:
+    """The first sentence's worth of a text that may have several lines."""
+    return _LEVELS_OF_DETAIL.sub(" ", text.strip()).strip()

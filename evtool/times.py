@@ -1,0 +1,54 @@
+"""Moments in files and on the command line: UTC, to the microsecond, always six digits and Z."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from evtool.errors import InvalidArgument
+
+# RFC 3339 with at most six digits of a second: a seventh could not be kept.
+_RFC_3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)"
+)
+_CANONICAL_LENGTH = len("2025-07-15T10:00:00.000000Z")
+
+
+def canonical(text: str) -> str:
+    """A moment of an export file, as evtool writes it: `2025-07-15T10:00:00.000000Z`.
+
+    Args:
+        text: RFC 3339, with Z or an offset.
+
+    Raises:
+        ValueError: it is something else, has no time zone, or names no real moment of the years 1 to 9999.
+    """
+    if not _RFC_3339.fullmatch(text):
+        raise ValueError("not a time of the form 2025-07-15T10:00:00.000000Z")
+    moment = datetime.fromisoformat(text)
+    if len(text) == _CANONICAL_LENGTH and text[10] == "T" and text[26] == "Z":
+        return text
+    try:
+        return render(moment)
+    except OverflowError as error:
+        raise ValueError("a time outside of the years 1 to 9999") from error
+
+
+def render(moment: datetime) -> str:
+    """A moment with a time zone as `2025-07-15T10:00:00.000000Z`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(_CANONICAL_LENGTH, "0")
+
+
+def parse_bound(text: str) -> datetime:
+    """A `--since` or `--until`: ISO 8601 or YYYY-MM-DD; without a zone it is UTC.
+
+    Raises:
+        InvalidArgument: it is neither.
+    """
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise InvalidArgument(
+            f"not a date or time: {text[:40]!r}", hint="write 2025-07-01 or 2025-07-01T10:00:00Z"
+        ) from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,9 @@
+-- How many messages each stream has, and their share of all in percent.
+CREATE OR REPLACE VIEW :"ns".stream_summary AS
+SELECT
+  stream_name,
+  count(*) AS message_count,
+  round(count(*) / sum(count(*)) OVER () * 100, 2) AS percent
+FROM :"ns".messages
+GROUP BY stream_name
+ORDER BY stream_name;
