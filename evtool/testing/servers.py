@@ -88,7 +88,7 @@ class DatabaseServer:
         self.stop()
 
 
-class _Skipped(Exception):
+class _SkippedError(Exception):
     """A rung that can't be had, and why."""
 
 
@@ -117,7 +117,7 @@ def start_server(rung: str | None = None, *, image: str = DEFAULT_IMAGE) -> Data
     for name in RUNGS if forced is None else (forced,):
         try:
             server = climb[name]()
-        except (_Skipped, EvtoolError) as reason:
+        except (_SkippedError, EvtoolError) as reason:
             tried.append(f"{name}: {_one_line(reason)}")
             if name == "dsn" and settings.test_dsn() is not None:
                 break
@@ -133,7 +133,7 @@ def start_server(rung: str | None = None, *, image: str = DEFAULT_IMAGE) -> Data
 def _given() -> DatabaseServer:
     dsn = settings.test_dsn()
     if dsn is None:
-        raise _Skipped("EVTOOL_TEST_DSN is not set")
+        raise _SkippedError("EVTOOL_TEST_DSN is not set")
     version = _check(dsn)
     return DatabaseServer(dsn=dsn, rung="dsn", version=version, origin="EVTOOL_TEST_DSN")
 
@@ -155,13 +155,13 @@ def _in_docker(image: str) -> DatabaseServer:
     address = settings.docker_host() or f"unix://{_DOCKER_SOCKET}"
     reason = probe_docker(address)
     if reason is not None:
-        raise _Skipped(reason)
+        raise _SkippedError(reason)
     try:
         import docker
         from testcontainers.community.postgres import PostgresContainer
         from testcontainers.core.config import testcontainers_config
     except ImportError as error:
-        raise _Skipped(f"testcontainers 4.15 or newer is not installed ({error})") from error
+        raise _SkippedError(f"testcontainers 4.15 or newer is not installed ({error})") from error
     with ExitStack() as stack:
         # docker and testcontainers raise whatever their libraries do: here all of it is a reason.
         try:
@@ -179,10 +179,10 @@ def _in_docker(image: str) -> DatabaseServer:
             finally:
                 testcontainers_config.ryuk_disabled = before
             dsn = container.get_connection_url(driver=None)
-        except _Skipped:
+        except _SkippedError:
             raise
         except Exception as error:
-            raise _Skipped(f"{image} does not start: {_one_line(error)}") from error
+            raise _SkippedError(f"{image} does not start: {_one_line(error)}") from error
         version = _check(dsn)
         cleanup = stack.pop_all()
         atexit.register(cleanup.close)
@@ -239,7 +239,7 @@ def _have_image(docker: Any, image: str) -> None:
         try:
             client.images.pull(image)
         except Exception as error:
-            raise _Skipped(f"{image} is not there and can't be pulled: {_one_line(error)}") from error
+            raise _SkippedError(f"{image} is not there and can't be pulled: {_one_line(error)}") from error
     finally:
         client.close()
 

@@ -256,7 +256,7 @@ def test_any_folder_name_will_do(
 def test_a_path_too_long_for_a_socket_gets_a_short_private_one(
     make_server: Callable[..., EmbeddedServer], passable: Path, spawn: Any
 ) -> None:
-    """Beyond 107 bytes the socket is in a 0700 folder elsewhere, which other processes find and stop removes."""
+    """Beyond 107 bytes the socket is in a private folder elsewhere, known to all, which stop() removes."""
     server = make_server(passable / ("a" * 80) / ("b" * 80))
     dsn = server.start()
     folder = Path(dsn.split()[0].removeprefix("host="))
@@ -282,7 +282,7 @@ def test_a_path_too_long_for_a_socket_gets_a_short_private_one(
 def test_a_foreign_folder_is_refused_and_left_alone(
     make_server: Callable[..., EmbeddedServer], passable: Path, what: str
 ) -> None:
-    """What isn't a data directory of evtool's is refused by every call, and nothing in or beside it changes."""
+    """What isn't a data directory of evtool's is refused by every call, and nothing changes there."""
     folder = passable / "data"
     if what == "a file":
         folder.write_text("mine")
@@ -346,7 +346,7 @@ def test_a_broken_data_directory_is_reported_and_not_waited_for(
     server.stop()
     (server.directory / "global" / "pg_control").unlink()
     began = time.monotonic()
-    with pytest.raises(EmbeddedServerError, match="did not start: .*(control|database system)"):
+    with pytest.raises(EmbeddedServerError, match=r"did not start: .*(control|database system)"):
         server.start()
     assert time.monotonic() - began < 5
 
@@ -402,7 +402,7 @@ def test_a_folder_out_of_reach_is_an_error_and_stays_so(
 def test_the_default_folder_is_the_users(
     make_server: Callable[..., EmbeddedServer], passable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a name the data directory is EVTOOL_EMBEDDED_DIR, else one per major version among the user's data."""
+    """By default the folder is EVTOOL_EMBEDDED_DIR, else one per major version among the user's data."""
     monkeypatch.setenv("XDG_DATA_HOME", str(passable))
     server = EmbeddedServer()
     major = server.binaries.major
@@ -436,7 +436,7 @@ except BinariesMissing as missing:
 
 
 def test_no_binaries_is_one_line_and_the_way_out(spawn: Any) -> None:
-    """Without a wheel and without an installed server the error is a line, and the hint says what to install."""
+    """Without a wheel or an installed server the error is a line, and the hint says what to install."""
     checkout = str(Path(evtool.__file__).parent.parent)
     # -S: no site-packages, so no wheel.
     child = spawn(LOOK, options=("-S",), PATH="/nonexistent", PYTHONPATH=checkout)

@@ -3,7 +3,7 @@
 -- position: the first global position wanted (NULL: 1). batch_size: how many at the most; -1 for all, NULL for 1000.
 -- Gap-safe: it reads up to the watermark, so a message with a smaller position can't appear later. It waits for
 -- writers that are busy when it is called (see watermark), and needs READ COMMITTED, for each of its statements must
--- see what was committed before it.
+-- see what was committed before it. For the plans see get_stream_messages.
 CREATE OR REPLACE FUNCTION :"ns".get_all_messages(
   "position" bigint DEFAULT 1,
   batch_size bigint DEFAULT 1000
@@ -11,6 +11,8 @@ CREATE OR REPLACE FUNCTION :"ns".get_all_messages(
 RETURNS SETOF :"ns".message
 LANGUAGE plpgsql VOLATILE
 SET search_path = :"ns", pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_sort = off
 AS $$
 DECLARE
   _watermark bigint;

@@ -4,6 +4,10 @@
 -- correlation: only messages whose metadata's correlationStreamName is of this category.
 -- consumer_group_member, consumer_group_size: only streams whose cardinal id hashes to the member (from 0).
 -- condition: SQL over the columns of messages, where the setting message_store.sql_condition allows it.
+--
+-- The plans are settled in the header: generic, since planning costs more than reading a page, and in the order of an
+-- index, since a session keeps its plan, and one that sorts, made while the table was small, would stay as it grows.
+-- No JIT: a generic plan guesses how much of the table a page is, and compiling takes longer than reading it.
 CREATE OR REPLACE FUNCTION :"ns".get_category_messages(
   category varchar,
   "position" bigint DEFAULT 1,
@@ -82,6 +86,8 @@ BEGIN
 
   -- A branch per shape, each with a plan of its own that the session keeps. The index messages_category gives the
   -- order and answers the correlation; the group is a filter, so a page is full as long as there is more.
+  -- The category is a range of one value, and is named in the order, because only that index can give such an order.
+  -- With `=` the planner may walk the primary key instead, past the messages of all other categories.
   IF condition IS NULL AND correlation IS NULL AND _group_size IS NULL THEN
     RETURN QUERY
     SELECT m.id::varchar, m.stream_name::varchar, m.type::varchar, m.position, m.global_position,
@@ -128,7 +134,8 @@ BEGIN
     LIMIT _limit;
   ELSE
     -- see get_stream_messages for why the condition can't reach beyond the subquery
-    _from := ' FROM (SELECT * FROM messages WHERE category(stream_name) = $1 AND global_position >= $2'
+    _from := ' FROM (SELECT * FROM messages WHERE category(stream_name) >= $1 AND category(stream_name) <= $1'
+      ' AND global_position >= $2'
       ' AND ($4 IS NULL OR category(metadata->>''correlationStreamName'') = $4)'
       ' AND ($6 IS NULL OR mod(@hash_64(cardinal_id(stream_name)), $6) = $5)) AS messages ';
     EXECUTE 'SELECT CASE WHEN (' || condition || E'\n) THEN true END' || _from || 'LIMIT 0'
@@ -137,7 +144,7 @@ BEGIN
     RETURN QUERY EXECUTE
       'SELECT id::varchar, stream_name::varchar, type::varchar, position, global_position,'
       ' data::varchar, metadata::varchar, time' || _from
-      || 'WHERE (' || condition || E'\n) ORDER BY messages.global_position LIMIT $3'
+      || 'WHERE (' || condition || E'\n) ORDER BY category(messages.stream_name), messages.global_position LIMIT $3'
     USING get_category_messages.category, get_category_messages.position, _limit, correlation,
       consumer_group_member, _group_size;
   END IF;

@@ -1,5 +1,5 @@
 -- The last message of a stream, or the last of a type in it; no row where there is none.
--- The name isn't checked, and '' is a type like any other.
+-- The name isn't checked, and '' is a type like any other. For the plans see get_stream_messages.
 CREATE OR REPLACE FUNCTION :"ns".get_last_stream_message(
   stream_name varchar,
   type varchar DEFAULT NULL
@@ -7,6 +7,8 @@ CREATE OR REPLACE FUNCTION :"ns".get_last_stream_message(
 RETURNS SETOF :"ns".message
 LANGUAGE plpgsql STABLE
 SET search_path = :"ns", pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_sort = off
 AS $$
 BEGIN
   IF current_setting('message_store.debug_get', true) = 'on' OR current_setting('message_store.debug', true) = 'on' THEN

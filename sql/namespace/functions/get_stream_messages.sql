@@ -2,6 +2,9 @@
 --
 -- position: the first position wanted (NULL: 0). batch_size: how many at the most; -1 for all, NULL for 1000.
 -- condition: SQL over the columns of messages, where the setting message_store.sql_condition allows it.
+--
+-- The plans are settled in the header: generic, since planning costs more than reading a page, and in the order of an
+-- index, since a session keeps its plan, and one that sorts, made while the table was small, would stay as it grows.
 CREATE OR REPLACE FUNCTION :"ns".get_stream_messages(
   stream_name varchar,
   "position" bigint DEFAULT 0,

@@ -9,7 +9,10 @@
 -- Each statement takes a snapshot of its own (VOLATILE, READ COMMITTED), so the version is read as of after the wait.
 --
 -- SECURITY DEFINER: writers have no right on the table, so there is no way to a message around the lock.
--- One function and not four that call each other: a PL/pgSQL call costs more than what most of them would do.
+-- One function and not four that call each other: a PL/pgSQL call costs more than what most of them would do. For the
+-- same reason the lock is taken by an assignment, which PL/pgSQL evaluates without opening a query.
+-- The header settles that the version is read in the order of the index messages_stream: a session keeps its plan,
+-- and one that scans and sorts, made while the table was small, would stay as it grows.
 CREATE OR REPLACE FUNCTION :"ns".write_message(
   id varchar,
   stream_name varchar,

@@ -15,11 +15,14 @@ CREATE OR REPLACE FUNCTION :"ns".write_messages(
 RETURNS SETOF bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = :"ns", pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_sort = off
 AS $$
 DECLARE
   _count integer := COALESCE(cardinality(ids), 0);
   _message_ids uuid[];
   _stream_version bigint;
+  _locked text;
 BEGIN
   IF COALESCE(cardinality(types), 0) <> _count OR COALESCE(cardinality(write_messages.data), 0) <> _count
     OR cardinality(write_messages.metadata) <> _count THEN
@@ -29,7 +32,7 @@ BEGIN
       USING CONSTRAINT = 'batch';
   END IF;
 
-  PERFORM pg_advisory_xact_lock(
+  _locked := pg_advisory_xact_lock(
     'messages'::regclass::oid::int, hashtext(split_part(write_messages.stream_name, '-', 1)));
 
   SELECT messages.position INTO _stream_version
