@@ -23,7 +23,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from evtool import embedded, settings
-from evtool.embedded_binaries import OLDEST_MAJOR, Binaries, find_binaries, installed_binaries, wheel_binaries
+from evtool.embedded.binaries import OLDEST_MAJOR, Binaries, find_binaries, installed_binaries, wheel_binaries
 from evtool.errors import EvtoolError, InvalidArgument, InvalidDsn, ServerUnsuitable, StoreUnreachable
 
 RUNGS = ("dsn", "docker", "embedded", "installed")

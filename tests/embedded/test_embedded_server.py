@@ -17,9 +17,9 @@ import psycopg
 import pytest
 
 import evtool
-from evtool import embedded_binaries
+from evtool.embedded import binaries as embedded_binaries
 from evtool.embedded import EmbeddedServer, find_binaries, temporary
-from evtool.embedded_process import is_alive, user_namespaces_work
+from evtool.embedded.process import is_alive, user_namespaces_work
 from evtool.errors import BinariesMissing, EmbeddedServerError
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has privileges to give up")
@@ -424,7 +424,7 @@ def test_dropped_privileges_put_the_default_folder_where_they_reach() -> None:
 # --- binaries -----------------------------------------------------------------------------
 
 LOOK = """
-from evtool import embedded_binaries
+from evtool.embedded import binaries as embedded_binaries
 from evtool.errors import BinariesMissing
 embedded_binaries._INSTALLED = ()
 try:

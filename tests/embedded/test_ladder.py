@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from evtool import embedded_binaries
+from evtool.embedded import binaries as embedded_binaries
 from evtool.embedded import temporary
 from evtool.errors import InvalidArgument, StoreUnreachable
 from evtool.testing import RUNGS, DatabaseServer, start_server

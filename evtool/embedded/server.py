@@ -26,12 +26,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-import platformdirs
-
 from evtool import settings
-from evtool.embedded_binaries import Binaries, find_binaries
-from evtool.embedded_folder import POLL, PORT, DataFolder
-from evtool.embedded_process import (
+from evtool.embedded.binaries import Binaries, find_binaries
+from evtool.embedded.folder import POLL, PORT, DataFolder
+from evtool.embedded.process import (
     Privileges,
     RunAs,
     conninfo,
@@ -45,13 +43,9 @@ from evtool.embedded_process import (
 from evtool.errors import BinariesMissing, EmbeddedServerError, EvtoolError
 
 __all__ = [
-    "Binaries",
-    "BinariesMissing",
     "EmbeddedServer",
-    "EmbeddedServerError",
     "Privileges",
     "ServerStatus",
-    "find_binaries",
     "temporary",
 ]
 
@@ -381,6 +375,8 @@ def _default_directory(binaries: Binaries, privileges: Privileges) -> Path:
 
 def _server_version(dsn: str) -> str | None:
     """The version of a running server, None if it doesn't answer within two seconds."""
+    import platformdirs
+
     import psycopg  # takes 0.2 s
 
     try:

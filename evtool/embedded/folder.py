@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from evtool.embedded_binaries import Binaries
-from evtool.embedded_process import Postmaster, RunAs, has_name, last_words, read_postmaster, serves
+from evtool.embedded.binaries import Binaries
+from evtool.embedded.process import Postmaster, RunAs, has_name, last_words, read_postmaster, serves
 from evtool.errors import EmbeddedServerError
 
 POLL = 0.02
