@@ -22,7 +22,7 @@ CREATE TABLE messages (
   global_position bigserial NOT NULL,
   position bigint NOT NULL,
   time timestamp without time zone NOT NULL DEFAULT (now() AT TIME ZONE 'utc'),
-  stream_name text NOT NULL,
+  stream_name text COLLATE "C" NOT NULL,
   type text NOT NULL,
   data jsonb,
   metadata jsonb,

@@ -28,6 +28,7 @@ DECLARE
   _limit bigint;
   _group_size smallint;
   _from text;
+  _check refcursor;
 BEGIN
   IF NOT is_category(get_category_messages.category) THEN
     RAISE EXCEPTION 'Must be a category: %', get_category_messages.category
@@ -138,9 +139,10 @@ BEGIN
       ' AND global_position >= $2'
       ' AND ($4 IS NULL OR category(metadata->>''correlationStreamName'') = $4)'
       ' AND ($6 IS NULL OR mod(@hash_64(cardinal_id(stream_name)), $6) = $5)) AS messages ';
-    EXECUTE 'SELECT CASE WHEN (' || condition || E'\n) THEN true END' || _from || 'LIMIT 0'
+    OPEN _check FOR EXECUTE 'SELECT CASE WHEN (' || condition || E'\n) THEN true END' || _from || 'LIMIT 0'
     USING get_category_messages.category, get_category_messages.position, _limit, correlation,
       consumer_group_member, _group_size;
+    CLOSE _check;
     RETURN QUERY EXECUTE
       'SELECT id::varchar, stream_name::varchar, type::varchar, position, global_position,'
       ' data::varchar, metadata::varchar, time' || _from

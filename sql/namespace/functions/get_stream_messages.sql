@@ -20,6 +20,7 @@ AS $$
 DECLARE
   _limit bigint;
   _from text;
+  _check refcursor;
 BEGIN
   IF is_category(get_stream_messages.stream_name) THEN
     RAISE EXCEPTION 'Must be a stream name: %', get_stream_messages.stream_name
@@ -58,10 +59,13 @@ BEGIN
 
   -- The condition is somebody's text. It filters a subquery that already holds just this stream, so nothing that
   -- stays inside the WHERE can widen it; and what would leave the WHERE (UNION, a second statement, a comment) does
-  -- not parse as an operand of CASE, which the first EXECUTE holds it against without reading a row.
+  -- not parse as an operand of CASE, which it is held against first, without reading a row. A cursor does that,
+  -- because it takes a single statement, where EXECUTE would run a second one.
   _from := ' FROM (SELECT * FROM messages WHERE stream_name = $1 AND position >= $2) AS messages ';
-  EXECUTE 'SELECT CASE WHEN (' || get_stream_messages.condition || E'\n) THEN true END' || _from || 'LIMIT 0'
+  OPEN _check FOR EXECUTE
+    'SELECT CASE WHEN (' || get_stream_messages.condition || E'\n) THEN true END' || _from || 'LIMIT 0'
   USING get_stream_messages.stream_name, get_stream_messages.position, _limit;
+  CLOSE _check;
   RETURN QUERY EXECUTE
     'SELECT id::varchar, stream_name::varchar, type::varchar, position, global_position,'
     ' data::varchar, metadata::varchar, time' || _from

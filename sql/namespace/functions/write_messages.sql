@@ -4,6 +4,7 @@
 -- ids, types, data, metadata: one element a message, all of the same length; metadata may be NULL as a whole.
 -- expected_version: what write_message takes, for the batch as a whole.
 -- The steps and their order are write_message's, once for the batch. Global positions ascend in the batch's order.
+-- The header leaves the version's plan no way but the index, as in write_message; sorting stays allowed here.
 CREATE OR REPLACE FUNCTION :"ns".write_messages(
   ids varchar[],
   stream_name varchar,
@@ -16,7 +17,8 @@ RETURNS SETOF bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = :"ns", pg_temp
 SET plan_cache_mode = force_generic_plan
-SET enable_sort = off
+SET enable_seqscan = off
+SET enable_bitmapscan = off
 AS $$
 DECLARE
   _count integer := COALESCE(cardinality(ids), 0);
