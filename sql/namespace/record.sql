@@ -1,7 +1,7 @@
 -- Enters the namespace, and the state of its functions, in the registry. Runs last.
 INSERT INTO evtool.namespaces (name, schema_name)
 VALUES (:'name', :'ns')
-ON CONFLICT DO NOTHING;
+ON CONFLICT (schema_name) DO NOTHING;
 
 INSERT INTO evtool.behaviours (schema_name, checksum, fingerprint, evtool_version)
 VALUES (:'ns', :'checksum', evtool.fingerprint(:'ns'), :'evtool_version')

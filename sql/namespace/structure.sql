@@ -49,4 +49,4 @@ CREATE INDEX messages_category ON messages (
   category(metadata->>'correlationStreamName')
 );
 
-INSERT INTO evtool_version (version_num) VALUES ('0001') RETURNING evtool_version.version_num;
+INSERT INTO evtool_version (version_num) VALUES ('0001');

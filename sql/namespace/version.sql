@@ -1,4 +1,4 @@
 -- Made by scripts/generate: what this folder holds.
 \set structure '0001'
-\set checksum '78db7113e808dfda93f4162598e57bcbf5141cc29ae7aee9ae19ff9f26fb5ef2'
+\set checksum '543f3da88a98e9ec54249556e0dd7b4695188ba56e0d75d14c761f409cd1b5d1'
 \set evtool_version '0.1.0'

@@ -32,4 +32,4 @@ COMMENT ON COLUMN behaviours.checksum IS 'of the files that they were installed 
 
 COMMENT ON COLUMN behaviours.fingerprint IS 'evtool.fingerprint of the schema right afterwards';
 
-INSERT INTO evtool_version (version_num) VALUES ('0001') RETURNING evtool_version.version_num;
+INSERT INTO evtool_version (version_num) VALUES ('0001');

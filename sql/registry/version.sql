@@ -1,4 +1,4 @@
 -- Made by scripts/generate: what this folder holds.
 \set structure '0001'
-\set checksum '5b86618d69f04a4ee9220ae0cbc5d61d668acbde9cf3cf5fd4d53e355f82ce9c'
+\set checksum '44cb4e412c8bd59853ced6e1d17dab722a8e7feb626d9b9428f39082c967d341'
 \set evtool_version '0.1.0'

@@ -117,7 +117,8 @@ def upgrade_script(scope: str, current: str | None, schema: str | None) -> str:
     output = io.StringIO()
     with _for_schema(schema):
         command.upgrade(_config(scope, output=output), f"{current or 'base'}:head", sql=True)
-    return output.getvalue().strip() + "\n"
+    # what Alembic would read back is of no use to psql, which would print it
+    return output.getvalue().strip().replace(f" RETURNING {VERSION_TABLE}.version_num;", ";") + "\n"
 
 
 def _config(scope: str, **attributes: Any) -> Config:

@@ -11,8 +11,9 @@
 -- SECURITY DEFINER: writers have no right on the table, so there is no way to a message around the lock.
 -- One function and not four that call each other: a PL/pgSQL call costs more than what most of them would do. For the
 -- same reason the lock is taken by an assignment, which PL/pgSQL evaluates without opening a query.
--- The header settles that the version is read in the order of the index messages_stream: a session keeps its plan,
--- and one that scans and sorts, made while the table was small, would stay as it grows.
+-- The header settles how the version is read. In the order of the index messages_stream: a session keeps its plan, and
+-- one that scans and sorts, made while the table was small, would stay as it grows. Not from the index alone: vacuum
+-- has not yet marked the page of a stream's last message, so the table would be looked up all the same.
 CREATE OR REPLACE FUNCTION :"ns".write_message(
   id varchar,
   stream_name varchar,
@@ -26,6 +27,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = :"ns", pg_temp
 SET plan_cache_mode = force_generic_plan
 SET enable_sort = off
+SET enable_indexonlyscan = off
 AS $$
 DECLARE
   _message_id uuid;
