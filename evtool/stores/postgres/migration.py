@@ -28,6 +28,7 @@ _STRUCTURES = """
     SELECT n.nspname
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relname = 'evtool_version' AND c.relkind = 'r'
+      AND (n.nspname = 'evtool' OR n.nspname IN (SELECT schema_name FROM evtool.namespaces))
 """
 _BEHAVIOURS = """
     SELECT schema_name, checksum, evtool_version, fingerprint = evtool.fingerprint(schema_name),
@@ -35,10 +36,16 @@ _BEHAVIOURS = """
       AND to_regrole(quote_ident(evtool.role_name(schema_name, 'reader'))) IS NOT NULL
     FROM evtool.behaviours
 """
+_GROUPS_ARE_THERE = """
+    SELECT to_regrole(quote_ident(evtool.role_name(%s, 'reader'))) IS NOT NULL
+      AND to_regrole(quote_ident(evtool.role_name(%s, 'writer'))) IS NOT NULL
+"""
+# By oid, for pg_has_role raises where there is no role of that name, and may be asked before rolname is compared.
 _CLIENT_ROLE_IS_THERE = """
     SELECT EXISTS (
       SELECT FROM pg_roles
-      WHERE rolname = %s AND (rolsuper OR pg_has_role(rolname, evtool.role_name(%s, 'writer'), 'MEMBER')))
+      WHERE rolname = %s
+        AND (rolsuper OR pg_has_role(oid, to_regrole(quote_ident(evtool.role_name(%s, 'writer')))::oid, 'MEMBER')))
 """
 
 
@@ -141,6 +148,8 @@ def _migrate_one(connection: Connection, target: _Target) -> MigrationStep:
         if is_new or _behaviour_is_stale(connection, target):
             connection.execute(scripts.behaviour(target.scope, schema=target.schema, name=target.install_name))
             done.append("functions replaced")
+        elif target.name is not None and _grant_groups(connection, target.schema):
+            done.append("roles granted")
         if target.name == settings.DEFAULT_NAMESPACE and _grant_client(connection, target.schema):
             done.append("roles granted")
         version = structure.revisions(target.scope)[-1]
@@ -267,7 +276,7 @@ def _behaviour_is_stale(connection: Connection, target: _Target) -> bool:
     Raises:
         DatabaseTooNew: they are a newer evtool's.
     """
-    for schema, checksum, version, unchanged, roles in connection.execute(_BEHAVIOURS).fetchall():
+    for schema, checksum, version, unchanged, _ in connection.execute(_BEHAVIOURS).fetchall():
         if schema != target.schema:
             continue
         differs = checksum != sqltext.checksum(target.scope)
@@ -276,7 +285,7 @@ def _behaviour_is_stale(connection: Connection, target: _Target) -> bool:
                 f"the functions of {target.what} are of evtool {version}, and this is {__version__}",
                 hint="upgrade evtool (pip install -U evtool)",
             )
-        return differs or not unchanged or not (roles or target.name is None)
+        return differs or not unchanged
     return True
 
 
@@ -285,6 +294,15 @@ def _is_newer(version: str) -> bool:
         return Version(version) > Version(__version__)
     except InvalidVersion:
         return False
+
+
+def _grant_groups(connection: Connection, schema: str) -> bool:
+    """Makes the group roles that an earlier migrator was not allowed to make; whether it did."""
+    row = connection.execute(_GROUPS_ARE_THERE, (schema, schema)).fetchone()
+    if row and row[0]:
+        return False
+    row = connection.execute("SELECT evtool.grant_namespace(%s)", (schema,)).fetchone()
+    return bool(row and row[0])
 
 
 def _grant_client(connection: Connection, schema: str) -> bool:

@@ -65,14 +65,20 @@ def create(connection: Connection, name: str, schema: str | None) -> Namespace:
     """
     names.check_namespace(name)
     schema = names.schema_name(name) if schema is None else names.check_schema(schema)
-    with connection.transaction():
-        if find(connection, name) is not None:
-            raise _exists(name)
-        connection.execute(scripts.lock(schema))
-        if not check_new(connection, name, schema):
-            raise _exists(name)
-        connection.execute(create_script(name, schema))
-        return get(connection, name)
+    try:
+        with connection.transaction():
+            if find(connection, name) is not None:
+                raise _exists(name)
+            connection.execute(scripts.lock(schema))
+            if not check_new(connection, name, schema):
+                raise _exists(name)
+            connection.execute(create_script(name, schema))
+            return get(connection, name)
+    except (psycopg.errors.UniqueViolation, psycopg.errors.RaiseException) as error:
+        # somebody has just made it with another schema, which has another lock
+        if error.diag.constraint_name in {"namespaces_pkey", "namespace_taken"}:
+            raise _exists(name) from error
+        raise
 
 
 def check_new(connection: Connection, name: str, schema: str) -> bool:
@@ -87,7 +93,9 @@ def check_new(connection: Connection, name: str, schema: str) -> bool:
 
 def delete_script(schema: str) -> sql.Composed:
     """The SQL that removes a namespace."""
-    return sql.SQL("DROP SCHEMA {schema} CASCADE;\n{forget};\nSELECT evtool.drop_namespace_roles({literal});\n").format(
+    # IF EXISTS: a schema that was dropped by hand leaves a namespace to be deleted
+    drop = "DROP SCHEMA IF EXISTS {schema} CASCADE;\n{forget};\nSELECT evtool.drop_namespace_roles({literal});\n"
+    return sql.SQL(drop).format(
         schema=sql.Identifier(schema),
         literal=sql.Literal(schema),
         forget=sql.SQL(
@@ -104,9 +112,9 @@ def delete(connection: Connection, name: str) -> None:
         NamespaceNotFound: there is none.
     """
     with connection.transaction():
-        namespace = get(connection, name)
-        connection.execute(scripts.lock(namespace.schema))
-        connection.execute(delete_script(namespace.schema))
+        connection.execute(scripts.lock(get(connection, name).schema))
+        # again, for whoever held the lock may have deleted it
+        connection.execute(delete_script(get(connection, name).schema))
 
 
 def is_installed(connection: Connection) -> bool:
@@ -128,7 +136,7 @@ def _ask(connection: Connection, query: Any, parameters: Any = None) -> list[tup
         role = connection.info.user
         raise PermissionDenied(
             f'the role "{role}" is neither reader nor writer of a namespace here',
-            hint=f'as the owner: GRANT <schema>_reader TO "{role}" (or <schema>_writer)',
+            hint="have the owner make it a member of <schema>_reader or <schema>_writer",
         ) from error
 
 

@@ -54,15 +54,15 @@ BEGIN
     END IF;
     PERFORM pg_sleep(_pause);
     _pause := least(_pause * 2, 0.05);
-    -- Only the writers seen at first count, or a busy table would never let go. A prepared transaction has lost the
-    -- name that its session had, so all of those count.
+    -- Only the writers seen at first count, or a busy table would never let go. One that is prepared meanwhile has no
+    -- session any more, but keeps the name that it had there.
     SELECT array_agg(virtualtransaction), array_agg(pid) INTO _writers, _pids
     FROM pg_locks
     WHERE locktype = 'relation' AND relation = 'messages'::regclass
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
       AND granted AND pid IS DISTINCT FROM pg_backend_pid()
-      AND (virtualtransaction = ANY (_writers) OR virtualtransaction LIKE '-1/%');
+      AND virtualtransaction = ANY (_writers);
   END LOOP;
 
   RETURN _watermark;
