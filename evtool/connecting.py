@@ -13,6 +13,9 @@ _POSTGRES = re.compile(r"postgres(?:ql)?://|\s*\w+\s*=")
 _FORMS = "a DSN is postgresql://…, or libpq's key=value, or embedded:"
 
 
+SQLITE_MEMORY = "sqlite://:memory:"
+
+
 def connect(dsn: str | None = None, namespace: str | None = None) -> Store:
     """Opens a store.
 
@@ -40,9 +43,28 @@ def open_store(dsn: str, namespace: str | None = None) -> Store:
 
         folder = dsn.removeprefix(settings.EMBEDDED_DSN)
         dsn = EmbeddedServer(Path(folder) if folder else None).start()
+    elif dsn.startswith("sqlite:"):
+        from evtool.stores.sqlite import SQLiteStore
+
+        return SQLiteStore(None if dsn == SQLITE_MEMORY else _folder(dsn, "sqlite"), namespace)
+    elif dsn.startswith("lmdb:"):
+        from evtool.stores.lmdb import LMDBStore
+
+        return LMDBStore(_folder(dsn, "lmdb"), namespace)
     elif dsn and not _POSTGRES.match(dsn):
         scheme = dsn.partition(":")[0] if ":" in dsn else "…"
         raise InvalidDsn(f"no store knows the DSN {scheme[:20]}:…", hint=_FORMS)
     from evtool.stores.postgres import PostgresStore
 
     return PostgresStore(dsn, namespace)
+
+
+def _folder(dsn: str, scheme: str) -> Path:
+    """The folder of sqlite:///path and the like: what stands behind the two slashes of an empty host."""
+    path = dsn.removeprefix(f"{scheme}:").removeprefix("//")
+    if not path or "\0" in path:
+        raise InvalidDsn(f"the DSN {scheme}: names no folder", hint=f"write {scheme}:///path/of/a/folder")
+    folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise InvalidDsn(f"{folder} is a file, and a {scheme} store is a folder", hint="name a folder, or a new name")
+    return folder.absolute()

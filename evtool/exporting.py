@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from evtool import files
 from evtool.model import Selection
-from evtool.progress import Listener, Progress, silent
+from evtool.progress import EVERY, Listener, Progress, silent
 from evtool.store import Store
 
 
@@ -39,7 +39,7 @@ def export_file(
         path: where to; `-` is standard output. A file appears when it is complete.
         selection: which messages; None is all.
         compress: write gzip.
-        progress: told after each block.
+        progress: told after every thousand messages.
 
     Raises:
         FileError: the file can't be written.
@@ -56,6 +56,7 @@ def export_file(
                 output.write(block.lines)
                 count += block.count
                 position = block.last_position
-                progress(Progress(count, position))
+                if count % EVERY == 0:
+                    progress(Progress(count, position))
                 block = next(blocks, None)
     return ExportSummary(count, position)

@@ -89,6 +89,8 @@ def open_input(path: str) -> Iterator[Input]:
         FileError: it isn't there, is a folder, or may not be read.
     """
     if path == STANDARD:
+        if sys.stdin is None:
+            raise FileError("standard input is closed", hint="name a file")
         # unbuffered below our own buffer, which a descriptor of its own makes possible
         with open(os.dup(sys.stdin.fileno()), "rb", buffering=0) as raw:
             yield Input(cast("BinaryIO", raw), "standard input")
@@ -118,16 +120,19 @@ def open_output(path: str, *, compress: bool) -> Iterator[BinaryIO]:
         FileError: it can't be written, or the disk is full.
     """
     if path == STANDARD:
+        # Python has none where it was closed
+        if sys.stdout is None:
+            raise FileError("standard output is closed", hint="name a file with -o")
         with _describing("standard output"), _compressed(sys.stdout.buffer, compress=compress) as stream:
             yield stream
-            stream.flush()
         return
-    target = Path(path)
-    if target.exists() and not target.is_file():
+    if Path(path).exists() and not Path(path).is_file():
         # a pipe or a device has no temporary neighbour
-        with _describing(path), target.open("wb") as raw, _compressed(raw, compress=compress) as stream:
+        with _describing(path), open(path, "wb") as raw, _compressed(raw, compress=compress) as stream:
             yield stream
         return
+    # a link stays, and /dev/stdout is the file that it stands for
+    target = Path(os.path.realpath(path))
     partial = target.with_name(f".{target.name[:200]}.{os.getpid()}.part")
     with _describing(path):
         raw = partial.open("wb")
@@ -149,10 +154,15 @@ def _compressed(raw: BinaryIO, *, compress: bool) -> Iterator[BinaryIO]:
     """Gzip over a stream, closed before the stream below it: else the archive would lack its end."""
     if not compress:
         yield raw
+        raw.flush()
         return
     stream = gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=_GZIP_LEVEL, mtime=0)
-    yield cast("BinaryIO", stream)
-    # not on an exception: an end must not be put to what isn't whole
+    try:
+        yield cast("BinaryIO", stream)
+    except BaseException:
+        # what isn't whole must not get an end, not even when the stream is collected as garbage
+        stream.fileobj = None  # type: ignore[assignment]
+        raise
     stream.close()
     raw.flush()
 

@@ -76,6 +76,34 @@ class Namespace:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """A stream of a namespace.
+
+    Attributes:
+        stream_name: its name.
+        version: the position of its last message.
+    """
+
+    stream_name: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryInfo:
+    """A category of a namespace.
+
+    Attributes:
+        category: its name.
+        streams: how many streams it has.
+        messages: how many messages they have.
+    """
+
+    category: str
+    streams: int
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
 class Selection:
     """Which messages to export. Empty fields don't restrict.
 

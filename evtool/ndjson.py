@@ -23,6 +23,7 @@ MAX_LINE_BYTES = 1 << 28
 
 _SHOWN_CHARACTERS = 80
 _UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
+_PLAIN = re.compile(r'[^\x00-\x1f"\\]*')
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -49,6 +50,9 @@ class Readable(Protocol):
 
 _decoder = msgspec.json.Decoder(Record)
 
+_FIELDS = ("id", "stream", "type", "pos", "gpos", "data", "meta", "time")
+_COMPACT = len('{"id":"","stream":"","type":"","pos":,"gpos":,"data":,"meta":,"time":""}') + 36
+
 
 def read(stream: Readable) -> Iterator[Record]:
     """The records of an export file, in order, each checked.
@@ -74,9 +78,12 @@ def read(stream: Readable) -> Iterator[Record]:
             if not line.strip():
                 blank = blank or number
                 continue
-            raise _refusal(line, number, error) from error
+            if not blank:
+                raise _refusal(line, number, error) from error
         if blank:
-            break
+            # something stands behind an empty line, so that was not just the end of the file
+            hint = "remove empty lines between messages"
+            raise ImportRefused("INVALID_JSON", "the line is empty", line=blank, hint=hint)
         if not _UUID.fullmatch(record.id):
             raise _invalid("id is not a UUID", number, record.id)
         if not 0 <= record.pos <= MAX_POSITION:
@@ -85,8 +92,13 @@ def read(stream: Readable) -> Iterator[Record]:
             raise _invalid("gpos is below 1 or beyond a bigint", number, record.gpos)
         if "\0" in record.stream or "\0" in record.type:
             raise _invalid("stream and type can't hold the character NUL", number)
-        if not line.isascii() or b"\\u" in line:
+        # the single byte first: it is rare, and so quicker to look for than the two
+        if not line.isascii() or (b"\\" in line and b"\\u" in line):
             _check_text(line, record, number)
+        rest = len(line) - len(record.data) - len(record.meta) - len(record.stream) - len(record.type)
+        if rest - len(str(record.pos)) - len(str(record.gpos)) - len(record.time) != _COMPACT:
+            # there is more in the line than its fields: space perhaps, or escapes, or a field twice
+            _check_once(line, number)
         try:
             record.time = times.canonical(record.time)
         except ValueError as error:
@@ -98,9 +110,6 @@ def read(stream: Readable) -> Iterator[Record]:
                 hint="times are RFC 3339 with a zone, to the microsecond",
             ) from error
         yield record
-    if blank and blank < number:
-        # something stands behind an empty line, so it was not just the end of the file
-        raise ImportRefused("INVALID_JSON", "the line is empty", line=blank, hint="remove empty lines between messages")
 
 
 def _lines(stream: Readable) -> Iterator[bytes]:
@@ -129,10 +138,7 @@ def _lines(stream: Readable) -> Iterator[bytes]:
         yield rest
 
 
-_FIELDS = "id, stream, type, pos, gpos, data, meta, time"
-
-
-def _refusal(line: bytes, number: int, error: Exception, fields: str = _FIELDS) -> ImportRefused:
+def _refusal(line: bytes, number: int, error: Exception, fields: str = ", ".join(_FIELDS)) -> ImportRefused:
     """Why msgspec did not take a line. Its messages name fields and bytes, never values."""
     if len(line) > MAX_LINE_BYTES:
         return ImportRefused("INVALID_RECORD", f"the line is longer than {MAX_LINE_BYTES} bytes", line=number)
@@ -140,7 +146,7 @@ def _refusal(line: bytes, number: int, error: Exception, fields: str = _FIELDS) 
         return ImportRefused("INVALID_JSON", "the JSON is nested too deeply", line=number)
     if isinstance(error, UnicodeDecodeError):
         return ImportRefused("INVALID_JSON", "the line is not valid UTF-8", line=number)
-    if isinstance(error, msgspec.ValidationError):
+    if isinstance(error, msgspec.ValidationError) and _is_json(line):
         return ImportRefused(
             "INVALID_RECORD",
             str(error),
@@ -148,6 +154,15 @@ def _refusal(line: bytes, number: int, error: Exception, fields: str = _FIELDS) 
             hint=f"a line has exactly the fields {fields}",
         )
     return ImportRefused("INVALID_JSON", str(error), line=number, hint="each line is one JSON object")
+
+
+def _is_json(line: bytes) -> bool:
+    # msgspec tells of a wrong type before it has seen the end of the line
+    try:
+        msgspec.json.decode(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _invalid(message: str, number: int, value: Any = None) -> ImportRefused:
@@ -183,6 +198,22 @@ def _check_text(line: bytes, record: Record, number: int) -> None:
             raise ImportRefused("INVALID_JSON", f"{name} holds half of a surrogate pair", line=number) from error
 
 
+def _check_once(line: bytes, number: int) -> None:
+    """Refuses a field that is there twice. msgspec takes the last; which position was meant can't be known."""
+    if b"\\" not in line and all(line.count(b'"%b"' % name.encode()) == 1 for name in _FIELDS):
+        return
+    objects: list[list[str]] = []
+
+    def keep(pairs: list[tuple[str, Any]]) -> None:
+        # called for each object from the inside out, so that the line itself comes last
+        objects[:] = [[name for name, _ in pairs]]
+
+    json.loads(line, object_pairs_hook=keep, parse_int=str, parse_float=str)
+    for name in _FIELDS:
+        if objects[0].count(name) > 1:
+            raise ImportRefused("INVALID_RECORD", f"the field {name} is there twice", line=number)
+
+
 def render(message: Message) -> str:
     """A message as a line of an export file, without the newline."""
     return (
@@ -191,6 +222,25 @@ def render(message: Message) -> str:
         f'"data":{"null" if message.data is None else message.data},'
         f'"meta":{"null" if message.metadata is None else message.metadata},'
         f'"time":"{times.render(message.time)}"}}'
+    )
+
+
+def line(
+    id_: str,
+    stream: str,
+    type_: str,
+    position: int,
+    global_position: int,
+    data: str | None,
+    metadata: str | None,
+    time: str,
+) -> str:
+    """A message as a line of an export file, with the newline, from texts: `time` is canonical already."""
+    stream = f'"{stream}"' if _PLAIN.fullmatch(stream) else quoted(stream)
+    type_ = f'"{type_}"' if _PLAIN.fullmatch(type_) else quoted(type_)
+    return (
+        f'{{"id":"{id_}","stream":{stream},"type":{type_},"pos":{position},"gpos":{global_position},'
+        f'"data":{"null" if data is None else data},"meta":{"null" if metadata is None else metadata},"time":"{time}"}}\n'
     )
 
 

@@ -85,7 +85,8 @@ def checksum(scope: str) -> str:
 
 def structure_version(scope: str) -> str:
     """The version of the tables that `structure.sql` of a scope makes."""
-    return dict(_SETTING.findall(read(f"{scope}/version.sql")))["structure"]
+    settings: dict[str, str] = dict(_SETTING.findall(read(f"{scope}/version.sql")))
+    return settings["structure"]
 
 
 def parse(text: str) -> Iterator[str | Variable]:

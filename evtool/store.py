@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from evtool.model import (
+    CategoryInfo,
     ExportBlock,
     ImportSummary,
     Message,
@@ -20,6 +21,7 @@ from evtool.model import (
     NamespaceState,
     NewMessage,
     Selection,
+    StreamInfo,
 )
 from evtool.ndjson import Record
 
@@ -169,6 +171,20 @@ class Store(abc.ABC):
     @abc.abstractmethod
     def stream_version(self, stream_name: str) -> int | None:
         """The position of a stream's last message; None where there is no such stream."""
+
+    @abc.abstractmethod
+    def list_streams(self, prefix: str = "", after: str | None = None, limit: int = 1000) -> list[StreamInfo]:
+        """Streams in the order of their names' bytes.
+
+        Args:
+            prefix: only streams whose name begins so.
+            after: only streams behind this name; give the last one's to have the next page.
+            limit: how many at the most; -1 for all.
+        """
+
+    @abc.abstractmethod
+    def list_categories(self) -> list[CategoryInfo]:
+        """All categories, in the order of their names' bytes."""
 
     # Moving
 

@@ -11,6 +11,8 @@ from evtool.errors import InvalidArgument
 _RFC_3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)"
 )
+# What evtool writes itself: the same, told more quickly.
+_CANONICAL = re.compile(r"[0-9]{4}-[0-9][0-9]-[0-9][0-9]T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}Z")
 _CANONICAL_LENGTH = len("2025-07-15T10:00:00.000000Z")
 
 
@@ -23,13 +25,14 @@ def canonical(text: str) -> str:
     Raises:
         ValueError: it is something else, has no time zone, or names no real moment of the years 1 to 9999.
     """
+    if _CANONICAL.fullmatch(text):
+        # the form is right; this finds the 30th of February
+        datetime.fromisoformat(text)
+        return text
     if not _RFC_3339.fullmatch(text):
         raise ValueError("not a time of the form 2025-07-15T10:00:00.000000Z")
-    moment = datetime.fromisoformat(text)
-    if len(text) == _CANONICAL_LENGTH and text[10] == "T" and text[26] == "Z":
-        return text
     try:
-        return render(moment)
+        return render(datetime.fromisoformat(text.upper()))
     except OverflowError as error:
         raise ValueError("a time outside of the years 1 to 9999") from error
 

@@ -41,7 +41,12 @@ def code_of(error: EvtoolError) -> int:
     """The exit code of an error."""
     if isinstance(error, ImportRefused):
         return CONFLICT if error.code.endswith("_EXISTS") else FAILED
-    return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
+    return code_of_class(type(error))
+
+
+def code_of_class(error: type[EvtoolError]) -> int:
+    """The exit code of an error's class, where it hangs on nothing else."""
+    return next((code for kind, code in _CODES if issubclass(error, kind)), FAILED)
 
 
 def show(error: EvtoolError) -> int:
@@ -51,7 +56,7 @@ def show(error: EvtoolError) -> int:
         event: dict[str, object] = {"error": error.code, "message": error.message}
         if line is not None:
             event["line"] = line
-        output.talk(json.dumps(event, ensure_ascii=False))
+        output.talk(json.dumps(event, ensure_ascii=False, separators=(",", ":")))
     else:
         where = f" line {line}:" if line is not None else ""
         hint = f" — {error.hint}" if error.hint else ""
@@ -63,7 +68,7 @@ def run(command: click.Command) -> int:
     """Runs the command line and returns its exit code; whatever happens is one line, and no traceback without -v."""
     try:
         result = command.main(standalone_mode=False)
-        sys.stdout.flush()
+        output.flush()
         return result if isinstance(result, int) else DONE
     except click.UsageError as error:
         error.show(file=sys.stderr)

@@ -15,6 +15,8 @@ _COMMANDS = {
     "ns": "evtool.cli.ns:ns",
     "write": "evtool.cli.write:write",
     "read": "evtool.cli.read:read",
+    "streams": "evtool.cli.listing:streams",
+    "categories": "evtool.cli.listing:categories",
     "export": "evtool.cli.transfer:export",
     "import": "evtool.cli.transfer:import_",
     "db": "evtool.cli.db:db",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from evtool.cli import options, output
+from evtool.cli import exits, options, output
 from evtool.cli.options import open_store
 from evtool.errors import NamespaceNotFound, PermissionDenied
 
@@ -87,7 +87,7 @@ def show(name: str, dsn: str | None, json_: bool) -> None:
         output.as_json(facts)
         return
     for key, value in facts.items():
-        output.data(f"{key + ':':<12}{value}")
+        output.data(f"{key + ':':<12}{'-' if value is None else value}")
 
 
 def _facts(store: Store, name: str) -> dict[str, Any]:
@@ -127,6 +127,8 @@ def delete(name: str, yes: bool, dsn: str | None, sql: bool) -> None:
             if not sys.stdin.isatty():
                 raise click.UsageError("Deleting asks for confirmation, and there is no terminal: add --yes.")
             question = f'Delete the namespace "{name}" (schema {namespace.schema}) and every message in it?'
-            click.confirm(question, abort=True, err=True)
+            if not click.confirm(question, err=True):
+                output.talk("Nothing was deleted.")
+                raise click.exceptions.Exit(exits.FAILED)
         store.delete_namespace(name)
     output.data(f'namespace "{name}": deleted (schema {namespace.schema})')

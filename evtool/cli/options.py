@@ -69,8 +69,13 @@ show_sql = click.option("--sql", "sql", is_flag=True, help="Print the SQL for ps
 
 def open_store(dsn: str | None, namespace: str | None = None) -> Store:
     """The store that the options name. Says so where it is the embedded server for want of another."""
+    import logging
+
     from evtool.connecting import connect
 
+    if not output.is_verbose():
+        # the driver's warnings accompany an error that is reported anyway
+        logging.getLogger("psycopg").addHandler(logging.NullHandler())
     if settings.dsn_is_default(dsn):
         output.talk("evtool: no --dsn, EVTOOL_DSN or PG* variable: using the embedded server (see: evtool db status)")
     return connect(dsn, namespace)

@@ -7,9 +7,11 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
+
+from evtool.errors import FileError
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -42,8 +44,25 @@ def talk(text: str) -> None:
 
 
 def data(text: str) -> None:
-    """Prints a line of the result, on stdout."""
-    click.echo(text)
+    """Prints a line of the result, on stdout: in UTF-8 wherever it isn't for eyes, for it may be NDJSON."""
+    stream = _stdout()
+    if stream.isatty():
+        click.echo(text)
+    else:
+        stream.buffer.write(text.encode(errors="surrogateescape") + b"\n")
+
+
+def flush() -> None:
+    """Writes out what `data` has kept."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _stdout() -> TextIO:
+    # Python has none where it was closed: evtool read … >&-
+    if sys.stdout is None:
+        raise FileError("standard output is closed", hint="send it to a file or a pipe")
+    return sys.stdout
 
 
 def as_json(value: Any) -> None:
@@ -89,8 +108,8 @@ class Meter:
         if mode == "auto" and sys.stderr.isatty():
             from tqdm import tqdm
 
-            unit = {"unit": "B", "unit_scale": True} if self._by_bytes else {"unit": " events", "unit_scale": True}
-            self._bar = tqdm(total=total_bytes, file=sys.stderr, desc=f"{verb}", leave=False, **unit)
+            unit = "B" if self._by_bytes else " events"
+            self._bar = tqdm(total=total_bytes, file=sys.stderr, desc=verb, leave=False, unit=unit, unit_scale=True)
 
     def __call__(self, progress: Progress) -> None:
         """Shows a moment."""

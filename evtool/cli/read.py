@@ -76,7 +76,10 @@ def read(
         elif category is not None:
             group = (correlation, consumer_group_member, consumer_group_size, condition)
             found = _pages(
-                lambda at, size: store.get_category_messages(category, at, size, *group), position, limit, by_global=True
+                lambda at, size: store.get_category_messages(category, at, size, *group),
+                position,
+                limit,
+                by_global=True,
             )
         else:
             found = _pages(store.get_all_messages, position, limit, by_global=True)
@@ -85,7 +88,11 @@ def read(
 
 
 def _pages(
-    page: Callable[[int | None, int], list[Message]], position: int | None, limit: int | None, *, by_global: bool = False
+    page: Callable[[int | None, int], list[Message]],
+    position: int | None,
+    limit: int | None,
+    *,
+    by_global: bool = False,
 ) -> Iterator[Message]:
     """All messages that a paged read has to give, in constant memory."""
     left = limit

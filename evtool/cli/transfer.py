@@ -55,9 +55,7 @@ def export(
     meter = output.Meter(progress, "exported")
     try:
         with open_store(dsn, namespace) as store:
-            summary = export_file(
-                store, path, selection, compress=compress or path.endswith(".gz"), progress=meter
-            )
+            summary = export_file(store, path, selection, compress=compress or path.endswith(".gz"), progress=meter)
     finally:
         meter.close()
     meter.done(summary.exported, summary.last_position)
@@ -80,7 +78,7 @@ def import_(path: str, progress: str, dsn: str | None, namespace: str | None) ->
     """
     from evtool.importing import import_file
 
-    if path == "-" and sys.stdin.isatty():
+    if path == "-" and (sys.stdin is None or sys.stdin.isatty()):
         raise click.UsageError("Give a file with -i FILE, or pipe one in.")
     size = Path(path).stat().st_size if Path(path).is_file() else None
     meter = output.Meter(progress, "imported", total_bytes=size)

@@ -51,16 +51,18 @@ def write(
             raise click.UsageError("--metadata and --id belong into the lines of the batch.")
         _write_batch(stream, batch, expected_version, dsn, namespace)
         return
+    body: str | bytes | None = data
     if data == "-":
-        data = click.get_text_stream("stdin", encoding="utf-8").read()
+        from evtool import files
+
+        with files.open_input(data) as source:
+            body = source.read()
     with open_store(dsn, namespace) as store:
-        position = store.write_message(id_, stream, type or "", data, metadata, expected_version)
+        position = store.write_message(id_, stream, type or "", body, metadata, expected_version)
     output.data(str(position))
 
 
-def _write_batch(
-    stream: str, path: str, expected_version: int | None, dsn: str | None, namespace: str | None
-) -> None:
+def _write_batch(stream: str, path: str, expected_version: int | None, dsn: str | None, namespace: str | None) -> None:
     from evtool import files, ndjson
 
     with files.open_input(path) as source:

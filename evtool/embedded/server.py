@@ -370,13 +370,13 @@ def _default_directory(binaries: Binaries, privileges: Privileges) -> Path:
     name = f"postgres-{binaries.major}"
     if run_as(privileges).uid is not None:
         return Path("/var/lib/evtool") / name  # root's home is closed to the user that it becomes
+    import platformdirs
+
     return platformdirs.user_data_path("evtool") / name
 
 
 def _server_version(dsn: str) -> str | None:
     """The version of a running server, None if it doesn't answer within two seconds."""
-    import platformdirs
-
     import psycopg  # takes 0.2 s
 
     try:

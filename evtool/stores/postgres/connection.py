@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 MINIMUM_SERVER = 150000
 """PostgreSQL 15: what the functions are written for and tested on."""
 
+_PORTS = re.compile(r"[0-9,]*")
 _CONNECT_SECONDS = "10"
 # More than that many threads of one program wait for each other's connections.
 _POOL_SIZE = 16
@@ -95,12 +97,18 @@ class Connector:
 def _parameters(dsn: str) -> dict[str, Any]:
     try:
         given: dict[str, Any] = conninfo.conninfo_to_dict(dsn)
-    except psycopg.Error as error:
-        # libpq's message may quote the DSN, password and all
+    except psycopg.Error:
+        # not "from error": libpq's message may quote the DSN, password and all, and -v would show it
         raise InvalidDsn(
             "the DSN is not one that PostgreSQL understands",
             hint="write postgresql://user@host:5432/database, or: host=… dbname=… user=…",
-        ) from error
+        ) from None
+    if "://" in dsn and ("@" in str(given.get("host", "")) or not _PORTS.fullmatch(str(given.get("port", "")))):
+        # libpq would say which host or port it did not find: the rest of a password with @ or / in it
+        raise InvalidDsn(
+            "the DSN names a host or a port that can't be one",
+            hint="in a URL, write the special characters of a password as %40 (@), %2F (/), %3A (:)",
+        )
     parameters = {**given, "client_encoding": "UTF8", "autocommit": True}
     parameters.setdefault("application_name", "evtool")
     if not settings.connect_timeout_is_set():
@@ -109,7 +117,9 @@ def _parameters(dsn: str) -> dict[str, Any]:
 
 
 def _prepare(connection: Connection) -> None:
-    """JSON stays text: psycopg would make floats of its numbers."""
+    """JSON stays text: psycopg would make floats of its numbers. Transactions are what the functions need, whatever the
+    role's or the database's default is."""
+    connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
     connection.adapters.register_loader("jsonb", TextLoader)
     connection.adapters.register_loader("json", TextLoader)
 

@@ -7,10 +7,12 @@ quote, and the few that have one take the slow way.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import os
 import re
 import socket
+from array import array
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -27,20 +29,23 @@ from evtool.stores.postgres.translation import translate
 
 _QUOTE = b"\x01"
 _DELIMITER = b"\x02"
-_IN = sql.SQL(r"(FORMAT csv, QUOTE e'\x01', DELIMITER e'\x02', ENCODING 'UTF8')")
 # A null is written as JSON has it; a name or JSON that reads `null` is told from it by its quotes.
-_OUT = sql.SQL(r"(FORMAT csv, QUOTE e'\x01', DELIMITER e'\x02', ENCODING 'UTF8', NULL 'null')")
+_FORMAT = sql.SQL(r"(FORMAT csv, QUOTE e'\x01', DELIMITER e'\x02', ENCODING 'UTF8', NULL 'null')")
 
-# The columns of an export, in the order of a line's fields.
+# The columns of both, in the order of a line's fields.
 _COLUMNS = 8
-_STREAM, _TYPE, _POSITION, _TIME = 1, 2, 4, 7
+_STREAM, _TYPE, _POSITION, _DATA, _META, _TIME = 1, 2, 4, 5, 6, 7
+_ROW = b"%b\x02%b\x02%b\x02%d\x02%d\x02%b\x02%b\x02%b\n"
 _LINE = b'{"id":"%b","stream":"%b","type":"%b","pos":%b,"gpos":%b,"data":%b,"meta":%b,"time":"%bZ"}\n'
-_EVERY_LINES = _LINE * EVERY
+_QUOTED = re.compile(rb"[\x01\x02\r\n]")
 _ESCAPED = re.compile(rb'[\x00-\x1f"\\]')
 _TIMESTAMP = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}")
 
-_BLOCK_BYTES = 1 << 20
-_COPY_BYTES = 1 << 18
+# So small that the socket holds what the server sends while a block is put together: else each waits for the other.
+_BLOCK_BYTES = 1 << 15
+_COPY_BYTES = 1 << 16
+# What a row has besides names and JSON, about: it only decides how many are sent at once.
+_ROW_BYTES = 128
 
 # Beyond that many categories one scan with a filter reads less than so many scans merged.
 _MERGED_CATEGORIES = 32
@@ -59,10 +64,11 @@ def export(connection: Connection, schema: str, selection: Selection, watermark:
         psycopg.Error: as the server has it.
         StoreError: a message has a time that ISO 8601 can't say.
     """
-    copy = sql.SQL("COPY ({}) TO STDOUT {}").format(_selected(schema, selection, watermark), _OUT)
-    # DateStyle is the role's or the database's to set, and the text of a time hangs on it
+    copy = sql.SQL("COPY ({}) TO STDOUT {}").format(_selected(schema, selection, watermark), _FORMAT)
+    # DateStyle is the role's or the database's to set, and the text of a time hangs on it. Without statistics, as right
+    # after an import, the planner would rather sort the table on disk than follow the index that has the order.
     with connection.transaction(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL datestyle = 'ISO, YMD'")
+        cursor.execute("SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL enable_sort = off")
         with cursor.copy(copy) as rows:
             yield from _blocks(_rows(connection, rows))
 
@@ -105,14 +111,16 @@ def _rows(connection: Connection, copy: psycopg.Copy) -> Iterator[bytes | bytear
     take = connection.pgconn.get_copy_data
     while True:
         size, row = take(1)
-        if size == 0:
-            row = copy.read()
-            if not row:
-                return
+        if size > 0:
+            yield row
         elif size < 0:
             break
-        yield row
-    while (result := connection.pgconn.get_result()) is not None:
+        elif waited := copy.read():
+            yield waited
+        else:
+            return
+    # all of them, for the connection counts as busy until the last has been taken
+    for result in list(iter(connection.pgconn.get_result, None)):
         if result.status != psycopg.pq.ExecStatus.COMMAND_OK:
             raise psycopg.errors.error_from_result(result)
 
@@ -136,7 +144,7 @@ def _blocks(rows: Iterable[bytes | bytearray | memoryview]) -> Iterator[ExportBl
 
 
 def _block(rows: list[bytes]) -> ExportBlock:
-    """Some rows as lines, put together at one go: a statement of Python for each field of each row costs twice as much."""
+    """Some rows as lines, put together at one go: row by row it takes twice the time."""
     whole = b"".join(rows)
     if _QUOTE in whole:
         fields = [field for row in rows for field in _unquote(row)]
@@ -148,8 +156,7 @@ def _block(rows: list[bytes]) -> ExportBlock:
         if _ESCAPED.search(b"".join(names)):
             fields[column::_COLUMNS] = [_escape(name) for name in names]
     fields[_TIME::_COLUMNS] = _iso(fields[_TIME::_COLUMNS], fields[_POSITION::_COLUMNS])
-    template = _EVERY_LINES if len(rows) == EVERY else _LINE * len(rows)
-    return ExportBlock(template % tuple(fields), len(rows), int(fields[_POSITION - _COLUMNS]))
+    return ExportBlock(_LINE * len(rows) % tuple(fields), len(rows), int(fields[_POSITION - _COLUMNS]))
 
 
 def _unquote(row: bytes) -> list[bytes]:
@@ -221,52 +228,83 @@ def import_batch(connection: Connection, schema: str, records: Iterable[Record])
         # Keeps writers out, not readers, until the sequence is above the imported positions: a writer in between would
         # collide with them, or land below what consumers have seen.
         cursor.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(table))
+        sender = _Sender()
         try:
-            with cursor.copy(columns.format(table, _IN)) as copy:
-                with contextlib.closing(_Peek(connection)) as peek:
-                    imported, greatest = _send(copy, peek, records)
+            with cursor.copy(columns.format(table, _FORMAT)) as copy, contextlib.closing(_Peek(connection)) as peek:
+                sender.send(copy, peek, records)
         except psycopg.Error as error:
-            raise _refusal(error) from error
-        if imported < 0:
-            # not to be reached: leaving the COPY raised what the server had found
-            raise StoreError("the server refused the import without saying why")
-        if greatest is not None:
-            _raise_sequence(cursor, schema, greatest)
-    return ImportSummary(imported, greatest)
+            raise _refusal(error, sender) from error
+        if sender.invalid is not None:
+            raise sender.invalid
+        if sender.greatest:
+            _raise_sequence(cursor, schema, sender.greatest)
+    return ImportSummary(sender.count, sender.greatest or None)
 
 
-def _send(copy: psycopg.Copy, peek: _Peek, records: Iterable[Record]) -> tuple[int, int | None]:
-    count = 0
-    greatest = 0
-    buffer: list[bytes] = []
-    held = 0
-    for record in records:
-        count += 1
-        if record.gpos > greatest:
-            greatest = record.gpos
-        data = bytes(record.data)
-        meta = bytes(record.meta)
-        row = b"%b\x02%b\x02%b\x02%d\x02%d\x02%b\x02%b\x02%b\n" % (
-            record.id.encode(),
-            _field(record.stream),
-            _field(record.type),
-            record.pos,
-            record.gpos,
-            b"" if data == b"null" else data if b"\r" not in data else data.replace(b"\r", b" "),
-            b"" if meta == b"null" else meta if b"\r" not in meta else meta.replace(b"\r", b" "),
-            # without its zone, which PostgreSQL would ignore anyway
-            record.time[:-1].encode(),
-        )
-        buffer.append(row)
-        held += len(row)
-        if held >= _COPY_BYTES:
-            copy.write(b"".join(buffer))
-            buffer.clear()
-            held = 0
-            if peek.refused():
-                return -1, None
-    copy.write(b"".join(buffer))
-    return count, greatest or None
+class _Sender:
+    """Sends records to a COPY, and knows which of them a line of its input belongs to."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.greatest = 0
+        self.invalid: EvtoolError | None = None
+        # the number of a record for each line break in its names: PostgreSQL counts those as lines, too
+        self._breaks = array("q")
+
+    def send(self, copy: psycopg.Copy, peek: _Peek, records: Iterable[Record]) -> None:
+        """Sends all records, or those before an invalid one, or as many as the server takes before it refuses one."""
+        fields: list[Any] = []
+        held = 0
+        for record in self._until_invalid(records):
+            self.count += 1
+            self.greatest = max(self.greatest, record.gpos)
+            fields += (
+                record.id.encode(),
+                record.stream.encode(),
+                record.type.encode(),
+                record.pos,
+                record.gpos,
+                record.data,
+                record.meta,
+                # without its zone, which PostgreSQL would ignore anyway
+                record.time[:-1].encode(),
+            )
+            held += len(record.stream) + len(record.type) + len(record.data) + len(record.meta) + _ROW_BYTES
+            if held >= _COPY_BYTES:
+                copy.write(self._rows(fields))
+                fields.clear()
+                held = 0
+                if peek.refused():
+                    return
+        copy.write(self._rows(fields))
+
+    def _until_invalid(self, records: Iterable[Record]) -> Iterator[Record]:
+        # not raised at once: the server may find a fault in one of the lines before, and the first is to be named
+        try:
+            yield from records
+        except EvtoolError as error:
+            self.invalid = error
+
+    def record_of(self, line: int) -> int:
+        """The number of the record that a line of the COPY's input belongs to."""
+        return bisect.bisect_left(range(line), line, key=lambda record: record + bisect.bisect(self._breaks, record))
+
+    def _rows(self, fields: list[Any]) -> bytes:
+        size = len(fields) // _COLUMNS
+        streams, types = fields[_STREAM::_COLUMNS], fields[_TYPE::_COLUMNS]
+        names = streams + types
+        if _QUOTED.search(b"".join(names)) or b"" in names or b"null" in names:
+            for number, (stream, type_) in enumerate(zip(streams, types, strict=True), self.count - size + 1):
+                self._breaks.extend([number] * (stream + type_).count(b"\n"))
+            fields[_STREAM::_COLUMNS] = [_quote(name) for name in streams]
+            fields[_TYPE::_COLUMNS] = [_quote(name) for name in types]
+        rows = _ROW * size % tuple(fields)
+        if b"\r" in rows:
+            # between the tokens of JSON it is space; COPY takes it for the end of a line
+            for column in (_DATA, _META):
+                fields[column::_COLUMNS] = [bytes(value).replace(b"\r", b" ") for value in fields[column::_COLUMNS]]
+            rows = _ROW * size % tuple(fields)
+        return rows
 
 
 class _Peek:
@@ -289,23 +327,20 @@ class _Peek:
         self._socket.close()
 
 
-def _field(text: str) -> bytes:
+def _quote(name: bytes) -> bytes:
     """A name as COPY wants it: quoted where it must be."""
-    raw = text.encode()
-    if raw and raw.isascii() and text.isprintable():
-        return raw
-    if not raw or _QUOTE in raw or _DELIMITER in raw or b"\n" in raw or b"\r" in raw:
-        return _QUOTE + raw.replace(_QUOTE, _QUOTE * 2) + _QUOTE
-    return raw
+    if _QUOTED.search(name) or name in {b"", b"null"}:
+        return _QUOTE + name.replace(_QUOTE, _QUOTE * 2) + _QUOTE
+    return name
 
 
 def _raise_sequence(cursor: psycopg.Cursor[Any], schema: str, greatest: int) -> None:
     sequence = sql.Identifier(schema, "messages_global_position_seq")
     name = sql.Literal(sequence.as_string(cursor))
     cursor.execute(
-        sql.SQL("SELECT setval({name}, {greatest}) FROM {sequence} WHERE last_value < {greatest} OR NOT is_called").format(
-            name=name, greatest=sql.Literal(greatest), sequence=sequence
-        )
+        sql.SQL(
+            "SELECT setval({name}, {greatest}) FROM {sequence} WHERE last_value < {greatest} OR NOT is_called"
+        ).format(name=name, greatest=sql.Literal(greatest), sequence=sequence)
     )
 
 
@@ -320,18 +355,21 @@ _CLASHES = {
     "messages_id": ("ID_EXISTS", "a message with the id {} already exists"),
     "messages_stream": ("STREAM_POSITION_EXISTS", "stream and position ({}) already exist"),
 }
+# A lost connection, a full disk, a cancelled statement: the row that it happened at is not to blame.
+_NOT_OF_A_ROW = {"08", "25", "28", "40", "53", "55", "57", "58", "XX"}
 _JSON_STATES = {"22P02", "22P05", "22021", "22003", "54001", "54000"}
 
 
-def _refusal(error: psycopg.Error) -> Exception:
+def _refusal(error: psycopg.Error, sender: _Sender) -> Exception:
     """What the server found in a row, as an ImportRefused; any other error as it is."""
     context = error.diag.context or ""
     found = _COPY_LINE.search(context)
-    if found is None:
+    state = error.sqlstate or ""
+    if found is None or state[:2] in _NOT_OF_A_ROW or state == "42501":
         return error
-    line = int(found[1])
+    line = sender.record_of(int(found[1]))
     constraint = error.diag.constraint_name or ""
-    if error.sqlstate == "23505" and constraint in _CLASHES:
+    if state == "23505" and constraint in _CLASHES:
         code, text = _CLASHES[constraint]
         key = _KEY.search(error.diag.message_detail or "")
         value = key["values"][:200] if key else None
@@ -344,9 +382,10 @@ def _refusal(error: psycopg.Error) -> Exception:
         )
     column = _COPY_COLUMN.search(context)
     where = f" in {column[1]}" if column else ""
-    if error.sqlstate in _JSON_STATES:
+    # without a column it is an index that has no room for a name
+    if column and state in _JSON_STATES:
         return ImportRefused("INVALID_JSON", f"PostgreSQL can't store the value{where} ({error.sqlstate})", line=line)
-    if error.sqlstate in {"22007", "22008"}:
+    if state in {"22007", "22008"}:
         return ImportRefused("INVALID_TIME", f"PostgreSQL can't store the time{where}", line=line)
     known: EvtoolError = translate(error)
     return ImportRefused("IMPORT_FAILED", known.message, line=line, hint=known.hint)

@@ -214,7 +214,7 @@ def _new_script(target: _Target) -> str:
     parts = [
         scripts.lock(None if target.name is None else target.schema),
         scripts.create_schema(target.schema),
-        sql.SQL(structure.upgrade_script(target.scope, None, target.schema)),  # type: ignore[arg-type]
+        sql.SQL(structure.upgrade_script(target.scope, None, target.schema)),
         scripts.behaviour(target.scope, schema=target.schema, name=target.install_name),
     ]
     if target.name is not None:
@@ -231,7 +231,7 @@ def _upgrade_script(state: NamespaceState) -> str:
     if state.pending:
         path = sql.SQL("SET LOCAL search_path = {}, pg_temp;\n").format(sql.Identifier(state.schema))
         text = structure.upgrade_script(scope, state.structure, state.schema)
-        parts += [path, sql.SQL(text)]  # type: ignore[arg-type]
+        parts += [path, sql.SQL(text)]
     if state.pending or state.functions != "current" or not state.roles:
         parts.append(scripts.behaviour(scope, schema=state.schema, name=target.install_name))
     if not parts:

@@ -23,7 +23,7 @@ def fill(text: str, variables: dict[str, str]) -> sql.Composed:
     for part in sqltext.parse(text):
         if isinstance(part, str):
             # the texts are files of this package; no name or value of anybody's is in them
-            parts.append(sql.SQL(part))  # type: ignore[arg-type]
+            parts.append(sql.SQL(part))
         elif part.identifier:
             parts.append(sql.Identifier(variables[part.name]))
         else:

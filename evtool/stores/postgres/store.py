@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from evtool import settings
+from evtool import contract, json_values, settings
 from evtool.errors import WrongExpectedVersion
 from evtool.model import (
+    CategoryInfo,
     ExportBlock,
     ImportSummary,
     Message,
@@ -22,6 +24,7 @@ from evtool.model import (
     NamespaceState,
     NewMessage,
     Selection,
+    StreamInfo,
     json_text,
 )
 from evtool.ndjson import Record
@@ -39,6 +42,8 @@ _CATEGORY = "SELECT * FROM {ns}.get_category_messages(%s, %s, %s, %s, %s, %s, %s
 _ALL = "SELECT * FROM {ns}.get_all_messages(%s, %s)"
 _LAST = "SELECT * FROM {ns}.get_last_stream_message(%s, %s)"
 _VERSION = "SELECT {ns}.stream_version(%s)"
+_STREAMS = "SELECT * FROM {ns}.list_streams(%s, %s, %s)"
+_CATEGORIES = "SELECT * FROM {ns}.list_categories()"
 _WATERMARK = "SELECT {ns}.watermark()"
 
 # invalid schema name, undefined function, undefined table
@@ -90,19 +95,25 @@ class PostgresStore(Store):
     ) -> int:
         """See `Store.write_message`."""
         identifier = str(uuid.uuid4()) if id is None else id
-        values = (identifier, stream_name, type, json_text(data), json_text(metadata), expected_version)
+        contract.check_names(identifier, stream_name, type)
+        contract.check_bigints(expected_version)
+        values = (identifier, stream_name, type, _json(data), _json(metadata), expected_version)
         return int(self._call(_WRITE, values, stream_name, expected_version)[0][0])
 
     def write_messages(
         self, stream_name: str, messages: Sequence[NewMessage], expected_version: int | None = None
     ) -> list[int]:
         """See `Store.write_messages`."""
+        for message in messages:
+            contract.check_names(message.id, message.type)
+        contract.check_names(stream_name)
+        contract.check_bigints(expected_version)
         values = (
             [str(uuid.uuid4()) if message.id is None else message.id for message in messages],
             stream_name,
             [message.type for message in messages],
-            [json_text(message.data) for message in messages],
-            [json_text(message.metadata) for message in messages],
+            [_json(message.data) for message in messages],
+            [_json(message.metadata) for message in messages],
             expected_version,
         )
         return [row[0] for row in self._call(_WRITE_BATCH, values, stream_name, expected_version)]
@@ -111,6 +122,8 @@ class PostgresStore(Store):
         self, stream_name: str, position: int | None = 0, batch_size: int | None = 1000, condition: str | None = None
     ) -> list[Message]:
         """See `Store.get_stream_messages`."""
+        contract.check_names(stream_name, condition)
+        contract.check_bigints(position, batch_size)
         return self._messages(_STREAM, (stream_name, position, batch_size, condition))
 
     def get_category_messages(
@@ -125,30 +138,47 @@ class PostgresStore(Store):
     ) -> list[Message]:
         """See `Store.get_category_messages`."""
         group = (consumer_group_member, consumer_group_size)
+        contract.check_names(category, correlation, condition)
+        contract.check_bigints(position, batch_size, *group)
         return self._messages(_CATEGORY, (category, position, batch_size, correlation, *group, condition))
 
     def get_all_messages(self, position: int | None = 1, batch_size: int | None = 1000) -> list[Message]:
         """See `Store.get_all_messages`."""
+        contract.check_bigints(position, batch_size)
         return self._messages(_ALL, (position, batch_size))
 
     def get_last_stream_message(self, stream_name: str, type: str | None = None) -> Message | None:
         """See `Store.get_last_stream_message`."""
+        contract.check_names(stream_name, type)
         messages = self._messages(_LAST, (stream_name, type))
         return messages[0] if messages else None
 
     def stream_version(self, stream_name: str) -> int | None:
         """See `Store.stream_version`."""
+        contract.check_names(stream_name)
         version: int | None = self._call(_VERSION, (stream_name,))[0][0]
         return version
 
+    def list_streams(self, prefix: str = "", after: str | None = None, limit: int = 1000) -> list[StreamInfo]:
+        """See `Store.list_streams`."""
+        contract.check_names(prefix, after)
+        contract.check_bigints(limit)
+        return [StreamInfo(*row) for row in self._call(_STREAMS, (prefix, after, limit))]
+
+    def list_categories(self) -> list[CategoryInfo]:
+        """See `Store.list_categories`."""
+        return [CategoryInfo(*row) for row in self._call(_CATEGORIES, ())]
+
     def export(self, selection: Selection) -> Iterator[ExportBlock]:
         """See `Store.export`."""
+        contract.check_names(*selection.categories)
         connection = self._connector.open()
         try:
             with translated(self._namespace):
-                schema = self._find_schema(connection)
+                schema = self._find_schema_anew(connection)
                 query = sql.SQL(_WATERMARK).format(ns=sql.Identifier(schema))
-                row = connection.execute(query).fetchone()
+                with connection.transaction():
+                    row = connection.execute(query).fetchone()
                 assert row is not None
                 yield from copying.export(connection, schema, selection, row[0])
         finally:
@@ -159,7 +189,7 @@ class PostgresStore(Store):
         connection = self._connector.open()
         try:
             with translated(self._namespace):
-                return copying.import_batch(connection, self._find_schema(connection), records)
+                return copying.import_batch(connection, self._find_schema_anew(connection), records)
         finally:
             connection.close()
 
@@ -171,7 +201,7 @@ class PostgresStore(Store):
     def get_namespace(self, name: str) -> Namespace:
         """See `Store.get_namespace`."""
         with translated(), self._connector.pooled() as connection:
-            return registry.get(connection, name)
+            return registry.get(connection, contract.namespace_to_find(name))
 
     def create_namespace(self, name: str, schema: str | None = None) -> Namespace:
         """See `Store.create_namespace`."""
@@ -181,7 +211,7 @@ class PostgresStore(Store):
     def delete_namespace(self, name: str) -> None:
         """See `Store.delete_namespace`."""
         with translated(), self._connector.pooled() as connection:
-            registry.delete(connection, name)
+            registry.delete(connection, contract.namespace_to_find(name))
 
     def migrate(self) -> list[MigrationStep]:
         """See `Store.migrate`."""
@@ -217,41 +247,71 @@ class PostgresStore(Store):
             connection.close()
 
     def _messages(self, query: str, values: tuple[Any, ...]) -> list[Message]:
-        # the server's time has no zone, and is UTC
-        return [Message(*row[:7], row[7].replace(tzinfo=UTC)) for row in self._call(query, values)]
+        return [_message(*row) for row in self._call(query, values)]
 
     def _call(
         self, query: str, values: tuple[Any, ...], stream_name: str = "", expected_version: int | None = None
     ) -> list[tuple[Any, ...]]:
         with self._connector.pooled() as connection:
-            try:
-                return connection.execute(self._query(connection, query), values).fetchall()
-            except psycopg.Error as error:
-                if error.sqlstate in _SCHEMA_IS_GONE:
-                    self._forget_schema()
-                    with translated():
-                        # raises where somebody has deleted the namespace meanwhile
-                        self._find_schema(connection)
-                raise _translate(error, self._namespace, stream_name, expected_version) from error
+            for tried in (False, True):
+                try:
+                    # a transaction of our own where the default isolation of autocommit would not do
+                    with connection.transaction() if query == _ALL else contextlib.nullcontext():
+                        return connection.execute(self._query(connection, query), values).fetchall()
+                except psycopg.Error as error:
+                    if error.sqlstate in _SCHEMA_IS_GONE:
+                        with translated():
+                            # raises where somebody has deleted the namespace meanwhile
+                            self._find_schema_anew(connection)
+                        if not tried:
+                            # it may have been made anew in another schema
+                            continue
+                    raise _translate(error, self._namespace, stream_name, expected_version) from error
+            raise AssertionError
 
     def _query(self, connection: Connection, query: str) -> sql.Composed:
         """A query with the schema in it, made once."""
         composed = self._queries.get(query)
         if composed is None:
             schema = sql.Identifier(self._find_schema(connection))
-            composed = self._queries[query] = sql.SQL(query).format(ns=schema)  # type: ignore[arg-type]
+            composed = self._queries[query] = sql.SQL(query).format(ns=schema)
         return composed
 
     def _find_schema(self, connection: Connection) -> str:
         with self._lock:
             if self._schema is None:
-                self._schema = registry.get(connection, self._namespace).schema
+                self._schema = registry.get(connection, contract.namespace_to_find(self._namespace)).schema
             return self._schema
 
-    def _forget_schema(self) -> None:
+    def _find_schema_anew(self, connection: Connection) -> str:
+        """Where the namespace is now: somebody may have deleted it, and made it anew elsewhere."""
         with self._lock:
             self._schema = None
             self._queries.clear()
+        return self._find_schema(connection)
+
+
+def _message(
+    id_: str,
+    stream_name: str,
+    type_: str,
+    position: int,
+    global_position: int,
+    data: str | None,
+    metadata: str | None,
+    time: datetime,
+) -> Message:
+    # the server's time has no zone, and is UTC
+    return Message(id_, stream_name, type_, position, global_position, data, metadata, time.replace(tzinfo=UTC))
+
+
+def _json(value: Any) -> str | None:
+    """JSON for the server to check, but for what it would not, or not in the contract's words."""
+    text = json_text(value)
+    if text is not None:
+        contract.check_text(text)
+        json_values.check_odd(text)
+    return text
 
 
 def _translate(error: psycopg.Error, namespace: str, stream_name: str, expected_version: int | None) -> Exception:

@@ -14,6 +14,8 @@ import psycopg
 
 from evtool import errors
 
+# libpq's guess behind its reason
+_QUESTION = re.compile(r"\s*Is the server running [^?]*\?")
 _LEVELS_OF_DETAIL = re.compile(r"\s*\n\s*")
 
 # What the marks of our functions mean.
@@ -52,7 +54,11 @@ _TAKEN = {
 _STATES: dict[str, tuple[type[errors.EvtoolError], str, str]] = {
     "3D000": (errors.StoreUnreachable, "the database does not exist", "create it: createdb NAME"),
     "28": (errors.StoreUnreachable, "the server refused the login", "check role, password and pg_hba.conf"),
-    "53300": (errors.StoreUnreachable, "the server has no connection left", "try again later, or raise max_connections"),
+    "53300": (
+        errors.StoreUnreachable,
+        "the server has no connection left",
+        "try again later, or raise max_connections",
+    ),
     "53100": (errors.StoreError, "the server's disk is full", "free space on the server; nothing was changed"),
     "53": (errors.StoreError, "the server is out of resources", "try again later"),
     "57014": (errors.StoreTimeout, "the statement was cancelled", "raise statement_timeout, or try again"),
@@ -65,7 +71,11 @@ _STATES: dict[str, tuple[type[errors.EvtoolError], str, str]] = {
     "22P02": (errors.InvalidMessage, "", "ids are UUIDs; data and metadata are JSON"),
     "22P05": (errors.InvalidMessage, "the text holds the character \\u0000", "PostgreSQL can't store it"),
     "22021": (errors.InvalidMessage, "the text is not valid UTF-8", "write UTF-8"),
-    "22003": (errors.InvalidArgument, "a number is out of range", "positions are bigint; a group has up to 32767 members"),
+    "22003": (
+        errors.InvalidArgument,
+        "a number is out of range",
+        "positions are bigint; a group has up to 32767 members",
+    ),
     "2201W": (errors.InvalidArgument, "batch_size must not be below -1", "-1 reads all"),
     "23502": (errors.InvalidMessage, "a message needs an id, a stream name and a type", "give all three"),
     "54": (errors.InvalidMessage, "", "a stream name fits into an index entry of about 2,700 bytes"),
@@ -86,7 +96,8 @@ def translate(error: psycopg.Error, *, namespace: str | None = None) -> errors.E
     primary = one_line(error.diag.message_primary or str(error))
     if mark in _MARKS:
         hint = _MARK_HINTS.get(mark) or one_line(error.diag.message_hint or "") or None
-        return _MARKS[mark](primary, hint=hint)
+        # the texts are the contract's, to the space before an empty name
+        return _MARKS[mark](_LEVELS_OF_DETAIL.sub(" ", error.diag.message_primary or ""), hint=hint)
     if state == "23505" and mark in _TAKEN:
         kind, text = _TAKEN[mark]
         return errors.MessageExists(text, constraint=kind, hint="each message is written once")
@@ -100,7 +111,8 @@ def translate(error: psycopg.Error, *, namespace: str | None = None) -> errors.E
             return kind_of_error(f"{text} ({primary})" if text else primary, hint=hint)
     if not state and isinstance(error, psycopg.OperationalError):
         return errors.StoreUnreachable(
-            f"can't reach the database: {primary}", hint="check the DSN, and that the server is up"
+            f"can't reach the database: {_QUESTION.sub('', primary)}",
+            hint="check host, port, database, role and password, and that the server is up",
         )
     return errors.StoreError(f"PostgreSQL said {state or 'something unexpected'}: {primary}")
 

@@ -1,0 +1,262 @@
+"""A SQLite database, file or memory: its connections, its transactions, and the version of its tables.
+
+The version is PRAGMA user_version: 0 is a file without tables, -1 a namespace that was deleted while others have its
+file open; they find that out with the next thing they do, instead of writing into a file that has no name any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from evtool import sqltext
+from evtool.contract import in_consumer_group
+from evtool.errors import DatabaseTooNew, NamespaceNotFound, NotMigrated, PermissionDenied, StoreUnreachable
+
+DELETED = -1
+VERSION = 1
+"""Of both kinds of database: as many as there are files sql/sqlite/KIND_000N.sql."""
+
+_BUSY_SECONDS = 60.0
+_RETRY_SECONDS = 0.005
+# More than the default of 2 MB: an import touches three indexes at random. Well below what a client may take.
+_CACHE_KIB = 32768
+
+_T = TypeVar("_T")
+
+
+class Database:
+    """A SQLite database that several threads and processes use."""
+
+    def __init__(self, path: Path | None, kind: str, *, create: Callable[[Callable[[], int]], None] | None) -> None:
+        """Opens nothing yet.
+
+        Args:
+            path: the file; None is a database in memory.
+            kind: `registry` or `namespace`, the name of its SQL files.
+            create: calls what it is given, which makes the file and its tables, if the file may be made; it is called
+                when the file is first needed. None is a database that only `migrate` makes.
+        """
+        self.path = path
+        self._kind = kind
+        self._create = create
+        self._deleted = False
+        self._made = False
+        self._lock = threading.RLock()
+        self._idle: list[sqlite3.Connection] = []
+        self._memory = self._connect() if path is None else None
+        if self._memory is not None:
+            self.migrate()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection in a read transaction: one snapshot.
+
+        Raises:
+            NotMigrated, DatabaseTooNew, NamespaceNotFound: the tables are not what they must be.
+        """
+        self._make()
+        with self._connection() as connection, _transaction(connection, "BEGIN"):
+            self._check(connection)
+            yield connection
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A connection in a write transaction; other writers wait for it.
+
+        Raises:
+            NotMigrated, DatabaseTooNew, NamespaceNotFound: the tables are not what they must be.
+        """
+        self._make()
+        with self._connection() as connection, _transaction(connection, "BEGIN IMMEDIATE"):
+            self._check(connection)
+            yield connection
+
+    def export(self, pages: Callable[[sqlite3.Connection], Iterator[_T]]) -> Iterator[_T]:
+        """What is read in one snapshot, page by page.
+
+        A database in memory has one connection: there all pages are read at once, so that whoever looks at them may
+        write meanwhile, in this thread or another.
+        """
+        with self.reading() as connection:
+            if self._memory is None:
+                yield from pages(connection)
+                return
+            read = list(pages(connection))
+        yield from read
+
+    def version(self) -> int:
+        """The version of the tables; 0 where there are none."""
+        if self.path is not None and not self.path.exists():
+            return 0
+        with self._connection() as connection:
+            return _version(connection)
+
+    def migrate(self) -> int:
+        """Brings the tables to the newest version; returns the one that they had.
+
+        Raises:
+            DatabaseTooNew: a newer evtool made them.
+            PermissionDenied, StoreUnreachable: the file can't be made.
+        """
+        if self.path is not None:
+            _touch(self.path)
+        with self._connection() as connection, _transaction(connection, "BEGIN IMMEDIATE"):
+            found = _version(connection)
+            if 0 <= found < VERSION:
+                self._upgrade(connection, found)
+            self._check(connection)
+            return found
+
+    def delete(self) -> None:
+        """Tells whoever has the file open that it is gone, closes it, and removes it with its -wal and -shm."""
+        if self.path is not None and self.path.exists():
+            with contextlib.suppress(sqlite3.Error), self._connection() as connection:
+                with _transaction(connection, "BEGIN IMMEDIATE"):
+                    connection.execute(f"PRAGMA user_version = {DELETED}")
+        self._deleted = True
+        self.close()
+        if self.path is not None:
+            for suffix in ("", "-wal", "-shm"):
+                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Closes the connections that nobody uses."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+            if self._memory is not None:
+                idle.append(self._memory)
+        for connection in idle:
+            connection.close()
+
+    def _make(self) -> None:
+        """Sees to it that the file is there, with its tables, which a crash may have kept from it."""
+        if self.path is None or self._deleted or (self._made and self.path.exists()):
+            return
+        if self.version() == 0:
+            if self._create is None:
+                raise _not_migrated()
+            self._create(self.migrate)
+        self._made = True
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        if self._deleted:
+            raise _deleted()
+        if self._memory is not None:
+            # a database in memory lives and dies with its one connection
+            with self._lock:
+                yield self._memory
+            return
+        with self._lock:
+            connection = self._idle.pop() if self._idle else None
+        connection = connection or self._connect()
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        with self._lock:
+            self._idle.append(connection)
+
+    def _connect(self) -> sqlite3.Connection:
+        name = ":memory:" if self.path is None else str(self.path)
+        connection = sqlite3.connect(
+            name, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
+        )
+        try:
+            if self.path is not None:
+                _switch_to_wal(connection)
+                # With WAL this loses nothing when a process dies; a power cut may take the last commits, never more.
+                connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            connection.create_function("in_consumer_group", 3, in_consumer_group, deterministic=True)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _upgrade(self, connection: sqlite3.Connection, found: int) -> None:
+        for number in range(found + 1, VERSION + 1):
+            for statement in _statements(sqltext.read(f"sqlite/{self._kind}_{number:04}.sql")):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        found = _version(connection)
+        if found == VERSION:
+            return
+        if found == DELETED:
+            raise _deleted()
+        if found > VERSION:
+            raise DatabaseTooNew(
+                f"{self.path} has structure {found:04}, and this evtool knows {VERSION:04} at the most",
+                hint="a newer evtool migrated it: upgrade evtool (pip install -U evtool)",
+            )
+        raise _not_migrated()
+
+
+def _touch(path: Path) -> None:
+    hint = "check the folder and its permissions"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except PermissionError as error:
+        raise PermissionDenied(f"{path} can't be made or changed", hint=hint) from error
+    except OSError as error:
+        raise StoreUnreachable(f"{path} can't be made: {error.strerror}", hint=hint) from error
+
+
+def _deleted() -> NamespaceNotFound:
+    return NamespaceNotFound("the namespace was deleted", hint="see: evtool ns list")
+
+
+def _not_migrated() -> NotMigrated:
+    return NotMigrated("this store has no namespaces of evtool yet, or older ones", hint="run: evtool migrate")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    found: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return found
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Turns a new file into one with a write-ahead log; SQLite doesn't wait for others who do so at the same time."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_RETRY_SECONDS)
+        else:
+            return
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
+    connection.execute(begin)
+    try:
+        yield
+    except BaseException:
+        # SQLite may have rolled back by itself, when the disk is full for one
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _statements(text: str) -> Iterator[str]:
+    """The statements of a SQL file. executescript would commit the transaction that they belong to."""
+    statement = ""
+    for line in text.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

@@ -1,0 +1,378 @@
+"""A store in SQLite, with the contract of the stored procedures in Python and its queries in SQL."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Any, TypeVar
+
+from evtool import contract, json_values, names, settings, times
+from evtool.errors import ConditionNotActivated, MessageExists, NamespaceExists, NamespaceNotFound
+from evtool.model import (
+    CategoryInfo,
+    ExportBlock,
+    ImportSummary,
+    Message,
+    MigrationStep,
+    Namespace,
+    NamespaceState,
+    NewMessage,
+    Selection,
+    StreamInfo,
+    json_text,
+)
+from evtool.ndjson import Record
+from evtool.store import Store
+from evtool.stores.sqlite import exporting, importing
+from evtool.stores.sqlite.database import VERSION, Database
+from evtool.stores.sqlite.namespaces import Namespaces
+from evtool.stores.sqlite.translation import translated
+
+_MESSAGE = "SELECT id, stream_name, type, position, global_position, data, metadata, time FROM messages"
+_VERSION = "SELECT max(position) FROM messages WHERE stream_name = ?"
+_INSERT = """
+    INSERT INTO messages (global_position, id, stream_name, type, position, data, metadata, correlation, time)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_STREAM = f"{_MESSAGE} WHERE stream_name = ? AND position >= ? ORDER BY position LIMIT ?"
+_CATEGORY = f"{_MESSAGE} WHERE category = ? AND global_position >= ?"
+_ALL = f"{_MESSAGE} WHERE global_position >= ? ORDER BY global_position LIMIT ?"
+_LAST = f"{_MESSAGE} WHERE stream_name = ? ORDER BY position DESC LIMIT 1"
+_LAST_OF_TYPE = f"{_MESSAGE} WHERE stream_name = ? AND type = ? ORDER BY position DESC LIMIT 1"
+_LAST_POSITION = "SELECT max(global_position) FROM messages"
+_HAS_ID = "SELECT 1 FROM messages WHERE id = ?"
+
+_COUNTED = "SELECT stream_name, count(*) FROM messages GROUP BY stream_name"
+
+# Each step of the recursion is one descent in messages_stream: what it costs hangs on the streams listed, not on the
+# messages that they have.
+_STREAMS = """
+    WITH RECURSIVE streams (stream_name) AS (
+      SELECT min(stream_name) FROM messages WHERE stream_name >= :first AND stream_name > :after
+      UNION ALL
+      SELECT (SELECT min(m.stream_name) FROM messages m WHERE m.stream_name > s.stream_name)
+      FROM streams s WHERE substr(s.stream_name, 1, length(:first)) = :first
+    )
+    SELECT s.stream_name, (SELECT max(m.position) FROM messages m WHERE m.stream_name = s.stream_name)
+    FROM streams s WHERE substr(s.stream_name, 1, length(:first)) = :first
+    LIMIT :limit
+"""
+
+_ANY_ROW = -1
+"""SQLite's LIMIT for all."""
+
+_T = TypeVar("_T")
+
+
+class SQLiteStore(Store):
+    """A namespace of a SQLite store. See `Store` for what its methods do."""
+
+    def __init__(
+        self, folder: Path | None, namespace: str | None = None, *, namespaces: Namespaces | None = None
+    ) -> None:
+        """Opens nothing yet, except in memory, where the store is made at once.
+
+        Args:
+            folder: where the registry and the files of the namespaces are; None is memory.
+            namespace: its name; None for EVTOOL_NAMESPACE, else message_store.
+            namespaces: those of another store of the same folder, to be shared.
+        """
+        self._namespace = settings.namespace(namespace)
+        self._namespaces = namespaces or Namespaces(folder)
+        self._lock = threading.Lock()
+        self._database: Database | None = None
+        if folder is None and namespaces is None:
+            self.migrate()
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that the messages are in."""
+        return self._namespace
+
+    def in_namespace(self, name: str) -> SQLiteStore:
+        """A store of another namespace on the same files."""
+        return SQLiteStore(self._namespaces.folder, name, namespaces=self._namespaces)
+
+    def close(self) -> None:
+        """Closes all files."""
+        self._namespaces.close()
+
+    def write_message(
+        self,
+        id: str | None,
+        stream_name: str,
+        type: str,
+        data: Any,
+        metadata: Any = None,
+        expected_version: int | None = None,
+    ) -> int:
+        """See `Store.write_message`."""
+        message = NewMessage(type, data, metadata, str(uuid.uuid4()) if id is None else id)
+        return self.write_messages(stream_name, [message], expected_version)[0]
+
+    def write_messages(
+        self, stream_name: str, messages: Sequence[NewMessage], expected_version: int | None = None
+    ) -> list[int]:
+        """See `Store.write_messages`."""
+        # as in PostgreSQL, values that aren't of their type are refused before anything else
+        values = [(_json(message.data), _json(message.metadata)) for message in messages]
+        contract.check_names(stream_name, *(text for message in messages for text in (message.id, message.type)))
+        contract.check_bigints(expected_version)
+
+        def write(connection: Connection) -> list[int]:
+            version: int | None = connection.execute(_VERSION, (stream_name,)).fetchone()[0]
+            contract.check_expected_version(stream_name, expected_version, version)
+            ids = [
+                str(uuid.uuid4()) if message.id is None else contract.canonical_id(message.id) for message in messages
+            ]
+            contract.check_present(stream_name, *(message.type for message in messages))
+            first = 0 if version is None else version + 1
+            last = connection.execute(_LAST_POSITION).fetchone()[0] or 0
+            # SQLite would not refuse positions beyond its integers, but take a free one below
+            contract.check_bigints(first + len(messages) - 1, last + len(messages))
+            now = times.render(datetime.now(UTC))
+            for number, (message, id_, (data, metadata)) in enumerate(zip(messages, ids, values, strict=True)):
+                if connection.execute(_HAS_ID, (id_,)).fetchone() is not None:
+                    raise MessageExists(
+                        "a message with this id exists", constraint="id", hint="each message is written once"
+                    )
+                correlation = contract.correlation_of(metadata)
+                row = (last + 1 + number, id_, stream_name, message.type, first + number, data, metadata, correlation, now)
+                connection.execute(_INSERT, row)
+            return list(range(first, first + len(messages)))
+
+        return self._write(write)
+
+    def get_stream_messages(
+        self, stream_name: str, position: int | None = 0, batch_size: int | None = 1000, condition: str | None = None
+    ) -> list[Message]:
+        """See `Store.get_stream_messages`."""
+        contract.check_bigints(position, batch_size)
+        contract.check_stream(stream_name)
+        _refuse_condition(condition)
+        return self._messages(_STREAM, stream_name, _from(position, 0), _limit(batch_size))
+
+    def get_category_messages(
+        self,
+        category: str,
+        position: int | None = 1,
+        batch_size: int | None = 1000,
+        correlation: str | None = None,
+        consumer_group_member: int | None = None,
+        consumer_group_size: int | None = None,
+        condition: str | None = None,
+    ) -> list[Message]:
+        """See `Store.get_category_messages`."""
+        contract.check_bigints(position, batch_size)
+        contract.check_category(category)
+        contract.check_correlation(correlation)
+        contract.check_consumer_group(consumer_group_member, consumer_group_size)
+        _refuse_condition(condition)
+        query = _CATEGORY
+        values: list[Any] = [category, _from(position, 1)]
+        if correlation is not None:
+            query += " AND correlation = ?"
+            values.append(correlation)
+        if consumer_group_member is not None:
+            query += " AND in_consumer_group(stream_name, ?, ?)"
+            values += [consumer_group_member, consumer_group_size]
+        return self._messages(query + " ORDER BY global_position LIMIT ?", *values, _limit(batch_size))
+
+    def get_all_messages(self, position: int | None = 1, batch_size: int | None = 1000) -> list[Message]:
+        """See `Store.get_all_messages`. One writer at a time commits in the order of positions: there are no gaps."""
+        return self._messages(_ALL, _from(position, 1), _limit(batch_size))
+
+    def get_last_stream_message(self, stream_name: str, type: str | None = None) -> Message | None:
+        """See `Store.get_last_stream_message`."""
+        if type is None:
+            messages = self._messages(_LAST, stream_name)
+        else:
+            messages = self._messages(_LAST_OF_TYPE, stream_name, type)
+        return messages[0] if messages else None
+
+    def stream_version(self, stream_name: str) -> int | None:
+        """See `Store.stream_version`."""
+        contract.check_names(stream_name)
+        version: int | None = self._read(lambda c: c.execute(_VERSION, (stream_name,)).fetchone()[0])
+        return version
+
+    def list_streams(self, prefix: str = "", after: str | None = None, limit: int = 1000) -> list[StreamInfo]:
+        """See `Store.list_streams`."""
+        contract.check_names(prefix, after)
+        size = contract.limit_of(limit)
+        values = {"first": prefix, "after": after or "", "limit": _ANY_ROW if size is None else size}
+        # the name '' comes first of all, and nothing is before it that it could come after
+        query = _STREAMS if after is not None else _STREAMS.replace("AND stream_name > :after", "")
+        return self._read(lambda c: [StreamInfo(*row) for row in c.execute(query, values)])
+
+    def list_categories(self) -> list[CategoryInfo]:
+        """See `Store.list_categories`."""
+
+        def count(connection: Connection) -> list[CategoryInfo]:
+            # Streams come in the order of their names, in which a category's need not stand together: a, a+b-1, a-1.
+            # So they are put together here, where SQLite would have to sort.
+            found: dict[str, list[int]] = {}
+            for stream_name, messages in connection.execute(_COUNTED):
+                counts = found.setdefault(names.category(stream_name), [0, 0])
+                counts[0] += 1
+                counts[1] += messages
+            return [CategoryInfo(name, *found[name]) for name in sorted(found, key=str.encode)]
+
+        return self._read(count)
+
+    def export(self, selection: Selection) -> Iterator[ExportBlock]:
+        """See `Store.export`."""
+        contract.check_names(*selection.categories)
+        self._find()
+        with translated():
+            yield from self._open().export(lambda connection: exporting.export(connection, selection))
+
+    def import_batch(self, records: Iterable[Record]) -> ImportSummary:
+        """See `Store.import_batch`."""
+        # the import itself can't be tried again, since records are read once
+        self._find()
+        with translated(), self._open().writing() as connection:
+            return importing.import_batch(connection, records)
+
+    def list_namespaces(self) -> list[Namespace]:
+        """See `Store.list_namespaces`."""
+        with translated():
+            return self._namespaces.list()
+
+    def get_namespace(self, name: str) -> Namespace:
+        """See `Store.get_namespace`."""
+        with translated():
+            return self._namespaces.get(name)
+
+    def create_namespace(self, name: str, schema: str | None = None) -> Namespace:
+        """See `Store.create_namespace`."""
+        with translated():
+            return self._namespaces.create(name, schema)
+
+    def delete_namespace(self, name: str) -> None:
+        """See `Store.delete_namespace`."""
+        with translated():
+            self._namespaces.delete(name)
+
+    def migrate(self) -> list[MigrationStep]:
+        """See `Store.migrate`."""
+        with translated():
+            return list(self._migrate())
+
+    def migration_status(self) -> list[NamespaceState]:
+        """See `Store.migration_status`."""
+        with translated():
+            found = self._namespaces.registry.version()
+            states = [_state(None, "registry", found)]
+            # an older registry has to be migrated before its namespaces can be listed, and a newer one can't be read
+            if found == VERSION:
+                for one in self._namespaces.list():
+                    # a database that was never used is made when it is
+                    version = self._namespaces.database(one.name).version() or VERSION
+                    states.append(_state(one.name, one.schema, version))
+            return states
+
+    def _migrate(self) -> Iterator[MigrationStep]:
+        found = self._namespaces.registry.migrate()
+        yield MigrationStep(None, "registry", _action(found), f"{VERSION:04}")
+        namespaces = self._namespaces.list()
+        if not namespaces:
+            # somebody who migrates at the same time may have been quicker
+            with contextlib.suppress(NamespaceExists):
+                made = self._namespaces.create(settings.DEFAULT_NAMESPACE, None)
+                yield MigrationStep(made.name, made.schema, "created", f"{VERSION:04}")
+        for one in namespaces:
+            found = self._namespaces.database(one.name).migrate()
+            yield MigrationStep(one.name, one.schema, _action(found or VERSION), f"{VERSION:04}")
+
+    def _messages(self, query: str, *values: Any) -> list[Message]:
+        contract.check_names(*(value for value in values if isinstance(value, str)))
+        return self._read(
+            lambda c: [_message(*row) for row in c.execute(query, values)]
+        )
+
+    def _read(self, action: Callable[[Connection], _T]) -> _T:
+        def read() -> _T:
+            with self._open().reading() as connection:
+                return action(connection)
+
+        return self._retried(read)
+
+    def _write(self, action: Callable[[Connection], _T]) -> _T:
+        def write() -> _T:
+            with self._open().writing() as connection:
+                return action(connection)
+
+        return self._retried(write)
+
+    def _find(self) -> None:
+        """Finds the namespace's database, anew if need be."""
+        self._read(lambda _: None)
+
+    def _retried(self, action: Callable[[], _T]) -> _T:
+        with translated():
+            try:
+                return action()
+            except NamespaceNotFound:
+                # deleted since it was opened, and perhaps made anew
+                with self._lock:
+                    self._database = None
+                return action()
+
+    def _open(self) -> Database:
+        with self._lock:
+            if self._database is None:
+                self._database = self._namespaces.database(self._namespace)
+            return self._database
+
+
+def _message(
+    id_: str,
+    stream_name: str,
+    type_: str,
+    position: int,
+    global_position: int,
+    data: str | None,
+    metadata: str | None,
+    time: str,
+) -> Message:
+    moment = datetime.fromisoformat(time)
+    return Message(id_, stream_name, type_, position, global_position, data, metadata, moment)
+
+
+def _json(value: Any) -> str | None:
+    text = json_text(value)
+    return None if text is None else json_values.check(text)
+
+
+def _from(position: int | None, default: int) -> int:
+    return default if position is None else contract.check_bigint(position)
+
+
+def _limit(batch_size: int | None) -> int:
+    limit = contract.limit_of(batch_size)
+    return _ANY_ROW if limit is None else limit
+
+
+def _refuse_condition(condition: str | None) -> None:
+    if condition is not None:
+        raise ConditionNotActivated(
+            "Retrieval with SQL condition is not activated", hint="this store has none; filter what it returns"
+        )
+
+
+def _state(name: str | None, schema: str, found: int) -> NamespaceState:
+    versions = tuple(f"{number:04}" for number in range(found + 1, VERSION + 1))
+    note = f"a newer evtool made structure {found:04}: upgrade evtool" if found > VERSION else None
+    return NamespaceState(name, schema, f"{found:04}" if found else None, versions, "current", roles=True, note=note)
+
+
+def _action(found: int) -> str:
+    if found == VERSION:
+        return "current"
+    return "upgraded" if found else "created"

@@ -1,0 +1,98 @@
+"""What evtool says of itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from evtool import __version__
+from evtool.cli.main import cli as root
+from tests.cli.running import Cli
+
+_HEAVY = {"psycopg", "psycopg_pool", "alembic", "sqlalchemy", "msgspec", "tqdm", "docker"}
+
+
+def _commands(command: click.Command = root, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            yield from _commands(inner, (*path, name))
+
+
+@pytest.mark.parametrize("path", list(_commands()), ids=lambda path: " ".join(path) or "evtool")
+def test_every_command_has_a_help_with_an_example(path: tuple[str, ...]) -> None:
+    """Each command's help ends with what to type."""
+    command: click.Command = root
+    for name in path:
+        assert isinstance(command, click.Group)
+        found = command.get_command(click.Context(command), name)
+        assert found is not None
+        command = found
+    text = command.get_help(click.Context(command, info_name="evtool"))
+    if not isinstance(command, click.Group) or path in {(), ("migrate",)}:
+        assert "Example:" in text
+        assert "evtool " in text.split("Example:")[1]
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{path} {parameter.name} says nothing"
+
+
+def test_help_and_version_are_printed_by_python_m_evtool() -> None:
+    """`python -m evtool` is evtool, and asking for help succeeds."""
+    done = Cli()("--help").ok()
+    assert "Commands:" in done.out
+    assert done.err == ""
+    assert Cli()("--version").ok().out.strip().endswith(__version__)
+    assert Cli()("-h").ok().out == done.out
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["export", "--help"], ["migrate", "--help"], ["write", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    """Help starts quickly, for it loads no driver, no Alembic and no parser."""
+    program = (
+        "import sys; from evtool.cli.main import main; sys.argv = ['evtool', *sys.argv[1:]]\n"
+        "try: main()\nexcept SystemExit: print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], env=Cli().environment(), capture_output=True, text=True, check=True
+    )
+    assert "click" in done.stderr.split()
+    assert not _HEAVY & set(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nosuch"],
+        ["export", "--nosuch"],
+        ["write"],
+        ["write", "account-1"],
+        ["write", "account-1", "Type", "--batch", "-"],
+        ["write", "account-1", "--batch", "-", "--id", "00000000-0000-4000-8000-000000000001"],
+        ["read"],
+        ["read", "account-1", "--all"],
+        ["read", "--category", "account", "--last"],
+        ["read", "account-1", "--type", "T"],
+        ["read", "account-1", "--correlation", "x"],
+        ["read", "--all", "--condition", "true"],
+        ["read", "account-1", "--limit", "-1"],
+        ["export", "--progress", "fast"],
+        ["export", "--categories", "a,,b"],
+        ["ns", "create"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_exit_code_2_without_connecting(arguments: list[str]) -> None:
+    """What is typed wrongly is said before any server is asked."""
+    done = Cli("host=/nonexistent")(*arguments)
+    assert done.code == 2
+    assert done.out == ""
+    assert "Traceback" not in done.err
+    assert "/nonexistent" not in done.err
