@@ -128,40 +128,39 @@ class _Rows:
 
     def ascending(self) -> Iterator[tuple[Any, ...]]:
         """The rows up to the first whose global position is not above the one before it."""
-        for record in self._records:
-            if record.gpos <= self.greatest:
-                self._held = record
-                return
-            yield self._row(record)
+        return self._rows(self._records, ascending=True)
 
     def all(self) -> Iterator[tuple[Any, ...]]:
         """The rows that are left."""
         held = () if self._held is None else (self._held,)
-        for record in itertools.chain(held, self._records):
-            yield self._row(record)
+        return self._rows(itertools.chain(held, self._records), ascending=False)
 
-    def _row(self, record: Record) -> tuple[Any, ...]:
-        self._last = record
-        self.count += 1
-        if record.gpos > self.greatest:
-            self.greatest = record.gpos
-        data, meta = bytes(record.data), bytes(record.meta)
-        found = json_values.problem(data) or json_values.problem(meta)
-        if found is not None:
-            raise ImportRefused("INVALID_JSON", f"data or meta {found}", line=self.count)
-        # the key may be written with escapes
-        may_be_correlated = b"correlationStreamName" in meta or b"\\u" in meta
-        return (
-            record.gpos,
-            record.pos,
-            record.time,
-            record.stream,
-            record.type,
-            None if data == b"null" else data.decode(),
-            None if meta == b"null" else meta.decode(),
-            record.id.lower(),
-            contract.correlation_of(meta) if may_be_correlated else None,
-        )
+    def _rows(self, records: Iterable[Record], *, ascending: bool) -> Iterator[tuple[Any, ...]]:
+        problem, correlation_of = json_values.problem, contract.correlation_of
+        for record in records:
+            gpos = record.gpos
+            if gpos > self.greatest:
+                self.greatest = gpos
+            elif ascending:
+                self._held = record
+                return
+            self._last = record
+            self.count += 1
+            data, meta = bytes(record.data), bytes(record.meta)
+            found = problem(data) or (None if meta == b"null" else problem(meta))
+            if found is not None:
+                raise ImportRefused("INVALID_JSON", f"data or meta {found}", line=self.count)
+            yield (
+                gpos,
+                record.pos,
+                record.time,
+                record.stream,
+                record.type,
+                None if data == b"null" else data.decode(),
+                None if meta == b"null" else meta.decode(),
+                record.id.lower(),
+                correlation_of(meta) if meta != b"null" else None,
+            )
 
     def clash(self, connection: sqlite3.Connection) -> ImportRefused:
         """Why the last row was refused."""

@@ -1,0 +1,367 @@
+"""A store in LMDB, with the contract of the stored procedures in Python and its indexes as tables of keys."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from evtool import contract, json_values, settings, times
+from evtool.errors import ConditionNotActivated, MessageExists, NamespaceExists, NamespaceNotFound, NotMigrated
+from evtool.model import (
+    CategoryInfo,
+    ExportBlock,
+    ImportSummary,
+    Message,
+    MigrationStep,
+    Namespace,
+    NamespaceState,
+    NewMessage,
+    Selection,
+    StreamInfo,
+    json_text,
+)
+from evtool.ndjson import Record
+from evtool.store import Store
+from evtool.stores.lmdb import exporting, importing, layout
+from evtool.stores.lmdb.environment import MAP_SIZE, Transaction
+from evtool.stores.lmdb.handle import VERSION
+from evtool.stores.lmdb.layout import BY_CATEGORY, IDS, MESSAGES, POSITIONS, Writer
+from evtool.stores.lmdb.namespaces import Database, Namespaces
+from evtool.stores.lmdb.translation import translated
+
+_T = TypeVar("_T")
+
+
+class LMDBStore(Store):
+    """A namespace of an LMDB store. See `Store` for what its methods do."""
+
+    def __init__(
+        self,
+        folder: Path,
+        namespace: str | None = None,
+        *,
+        namespaces: Namespaces | None = None,
+        map_size: int = MAP_SIZE,
+    ) -> None:
+        """Opens nothing yet.
+
+        Args:
+            folder: where the environments of the registry and the namespaces are.
+            namespace: its name; None for EVTOOL_NAMESPACE, else message_store.
+            namespaces: those of another store of the same folder, to be shared.
+            map_size: how large the maps are to begin with. They grow; a file never gets larger than what is in it.
+        """
+        self._namespace = settings.namespace(namespace)
+        self._namespaces = namespaces or Namespaces(folder, map_size)
+        self._lock = threading.Lock()
+        self._database: Database | None = None
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that the messages are in."""
+        return self._namespace
+
+    def in_namespace(self, name: str) -> LMDBStore:
+        """A store of another namespace on the same environments."""
+        return LMDBStore(self._namespaces.folder, name, namespaces=self._namespaces)
+
+    def close(self) -> None:
+        """Closes all environments."""
+        self._namespaces.close()
+
+    def write_message(
+        self,
+        id: str | None,
+        stream_name: str,
+        type: str,
+        data: Any,
+        metadata: Any = None,
+        expected_version: int | None = None,
+    ) -> int:
+        """See `Store.write_message`."""
+        message = NewMessage(type, data, metadata, str(uuid.uuid4()) if id is None else id)
+        return self.write_messages(stream_name, [message], expected_version)[0]
+
+    def write_messages(
+        self, stream_name: str, messages: Sequence[NewMessage], expected_version: int | None = None
+    ) -> list[int]:
+        """See `Store.write_messages`."""
+        # as in PostgreSQL, values that aren't of their type are refused before anything else
+        values = [(_json(message.data), _json(message.metadata)) for message in messages]
+        contract.check_names(stream_name, *(message.type for message in messages))
+
+        def write(transaction: Transaction) -> list[int]:
+            found = layout.find_stream(transaction, stream_name)
+            version = -1 if found is None else found[1]
+            contract.check_expected_version(stream_name, expected_version, None if found is None else version)
+            ids = [
+                str(uuid.uuid4()) if message.id is None else contract.canonical_id(message.id) for message in messages
+            ]
+            contract.check_present(stream_name, *(message.type for message in messages))
+            writer = Writer(transaction)
+            now = times.render(datetime.now(UTC))
+            for message, id_, (data, metadata) in zip(messages, ids, values, strict=True):
+                _append(transaction, writer, stream_name, message.type, id_, data, metadata, now)
+            writer.flush()
+            return list(range(version + 1, version + 1 + len(messages)))
+
+        return self._write(write)
+
+    def get_stream_messages(
+        self, stream_name: str, position: int | None = 0, batch_size: int | None = 1000, condition: str | None = None
+    ) -> list[Message]:
+        """See `Store.get_stream_messages`."""
+        contract.check_stream(stream_name)
+        _refuse_condition(condition)
+        first, limit = _from(position, 0), contract.limit_of(batch_size)
+
+        def read(transaction: Transaction) -> list[Message]:
+            found = layout.find_stream(transaction, stream_name)
+            if found is None:
+                return []
+            entries = layout.entries(transaction, POSITIONS + found[0], first)
+            return [_message(transaction, key) for _, key in islice(entries, limit)]
+
+        return self._read(read)
+
+    def get_category_messages(
+        self,
+        category: str,
+        position: int | None = 1,
+        batch_size: int | None = 1000,
+        correlation: str | None = None,
+        consumer_group_member: int | None = None,
+        consumer_group_size: int | None = None,
+        condition: str | None = None,
+    ) -> list[Message]:
+        """See `Store.get_category_messages`."""
+        contract.check_category(category)
+        contract.check_correlation(correlation)
+        contract.check_consumer_group(consumer_group_member, consumer_group_size)
+        _refuse_condition(condition)
+        first, limit = _from(position, 1), contract.limit_of(batch_size)
+        correlated = layout.correlation_entry(correlation)
+
+        def read(transaction: Transaction) -> list[Message]:
+            number = layout.find_category(transaction, category)
+            if number is None:
+                return []
+            entries = layout.entries(transaction, BY_CATEGORY + number, first)
+            # what doesn't belong to the page is told by its entry: its message isn't touched
+            if correlation is not None:
+                entries = (entry for entry in entries if layout.is_correlated(entry[1], correlated))
+            if consumer_group_member is not None and consumer_group_size is not None:
+                member, size = consumer_group_member, consumer_group_size
+                entries = (entry for entry in entries if layout.in_group(entry[1], member, size))
+            return [_message(transaction, key) for key, _ in islice(entries, limit)]
+
+        return self._read(read)
+
+    def get_all_messages(self, position: int | None = 1, batch_size: int | None = 1000) -> list[Message]:
+        """See `Store.get_all_messages`. One writer at a time commits in the order of positions: there are no gaps."""
+        first, limit = _from(position, 1), contract.limit_of(batch_size)
+
+        def read(transaction: Transaction) -> list[Message]:
+            pairs = islice(layout.entries(transaction, MESSAGES, first), limit)
+            return [layout.message(layout.unpack(key, value)) for key, value in pairs]
+
+        return self._read(read)
+
+    def get_last_stream_message(self, stream_name: str, type: str | None = None) -> Message | None:
+        """See `Store.get_last_stream_message`."""
+        contract.check_names(stream_name, type)
+        wanted = None if type is None else type.encode()
+
+        def read(transaction: Transaction) -> Message | None:
+            found = layout.find_stream(transaction, stream_name)
+            if found is None:
+                return None
+            for key in layout.backwards(transaction, *found):
+                value = layout.find_message(transaction, key)
+                if wanted is None or layout.has_type(value, wanted):
+                    return layout.message(layout.unpack(key, value))
+            return None
+
+        return self._read(read)
+
+    def stream_version(self, stream_name: str) -> int | None:
+        """See `Store.stream_version`."""
+        contract.check_names(stream_name)
+        found = self._read(lambda transaction: layout.find_stream(transaction, stream_name))
+        return None if found is None else found[1]
+
+    def list_streams(self, prefix: str = "", after: str | None = None, limit: int = 1000) -> list[StreamInfo]:
+        """See `Store.list_streams`."""
+        contract.check_names(prefix, after)
+        size = contract.limit_of(limit)
+        return self._read(lambda transaction: list(layout.list_streams(transaction, prefix, after, size)))
+
+    def list_categories(self) -> list[CategoryInfo]:
+        """See `Store.list_categories`."""
+        return self._read(lambda transaction: list(layout.list_categories(transaction)))
+
+    def export(self, selection: Selection) -> Iterator[ExportBlock]:
+        """See `Store.export`."""
+        contract.check_names(*selection.categories)
+        choice = self._read(lambda transaction: exporting.Choice(transaction, selection))
+        with translated():
+            yield from exporting.export(self._open(), choice)
+
+    def import_batch(self, records: Iterable[Record]) -> ImportSummary:
+        """See `Store.import_batch`."""
+        # finds the namespace, anew if need be: the import itself can't be tried again
+        self._read(lambda _: None)
+        with translated():
+            return self._open().write(lambda transaction: importing.import_batch(transaction, records), once=True)
+
+    def list_namespaces(self) -> list[Namespace]:
+        """See `Store.list_namespaces`."""
+        with translated():
+            return self._namespaces.list()
+
+    def get_namespace(self, name: str) -> Namespace:
+        """See `Store.get_namespace`."""
+        with translated():
+            return self._namespaces.get(name)
+
+    def create_namespace(self, name: str, schema: str | None = None) -> Namespace:
+        """See `Store.create_namespace`."""
+        with translated():
+            return self._namespaces.create(name, schema)
+
+    def delete_namespace(self, name: str) -> None:
+        """See `Store.delete_namespace`."""
+        with translated():
+            self._namespaces.delete(name)
+
+    def migrate(self) -> list[MigrationStep]:
+        """See `Store.migrate`."""
+        with translated():
+            return list(self._migrate())
+
+    def migration_status(self) -> list[NamespaceState]:
+        """See `Store.migration_status`."""
+        with translated():
+            found = self._namespaces.registry.version()
+            states = [_state(None, "registry", found)]
+            if found:
+                for one in self._namespaces.list():
+                    # an environment that was never used is made when it is
+                    version = self._namespaces.database(one.name).version() or VERSION
+                    states.append(_state(one.name, one.schema, version))
+            return states
+
+    def _migrate(self) -> Iterator[MigrationStep]:
+        found = self._namespaces.registry.migrate()
+        yield MigrationStep(None, "registry", _action(found), f"{VERSION:04}")
+        namespaces = self._namespaces.list()
+        if not namespaces:
+            try:
+                made = self._namespaces.create(settings.DEFAULT_NAMESPACE, None)
+            except NamespaceExists:
+                # somebody else migrates too
+                namespaces = self._namespaces.list()
+            else:
+                yield MigrationStep(made.name, made.schema, "created", f"{VERSION:04}")
+        for one in namespaces:
+            found = self._namespaces.database(one.name).migrate()
+            yield MigrationStep(one.name, one.schema, _action(found or VERSION), f"{VERSION:04}")
+
+    def _read(self, action: Callable[[Transaction], _T]) -> _T:
+        def read() -> _T:
+            with self._open().reading() as transaction:
+                return action(transaction)
+
+        return self._retried(read)
+
+    def _write(self, action: Callable[[Transaction], _T]) -> _T:
+        return self._retried(lambda: self._open().write(action))
+
+    def _retried(self, action: Callable[[], _T]) -> _T:
+        with translated():
+            try:
+                return action()
+            except (NamespaceNotFound, NotMigrated):
+                # deleted since it was opened, and perhaps made anew
+                with self._lock:
+                    self._database = None
+                return action()
+
+    def _open(self) -> Database:
+        with self._lock:
+            if self._database is None:
+                self._database = self._namespaces.database(self._namespace)
+            return self._database
+
+
+def _append(
+    transaction: Transaction,
+    writer: Writer,
+    stream_name: str,
+    type_: str,
+    id_: str,
+    data: str | None,
+    metadata: str | None,
+    time: str,
+) -> None:
+    """Writes a message at the end of its stream and of the namespace."""
+    id_key = IDS + uuid.UUID(id_).bytes
+    if transaction.get(id_key) is not None:
+        raise MessageExists("a message with this id exists", constraint="id", hint="each message is written once")
+    stream = writer.stream(stream_name)
+    stream.version = contract.check_bigint(stream.version + 1)
+    stream.category.messages += 1
+    writer.arrivals += 1
+    key = layout.number(contract.check_bigint(layout.last_position(transaction) + 1))
+    value = layout.pack(
+        writer.arrivals,
+        id_,
+        time,
+        stream.name,
+        type_.encode(),
+        stream.version,
+        b"" if data is None else data.encode(),
+        b"" if metadata is None else metadata.encode(),
+    )
+    entry = layout.correlation_entry(contract.correlation_of(metadata))
+    transaction.put(MESSAGES + key, value, append=True)
+    transaction.put(id_key, key)
+    transaction.put(stream.positions + layout.number(stream.version), key)
+    transaction.put(stream.by_category + key, stream.hash + entry)
+
+
+def _message(transaction: Transaction, key: bytes) -> Message:
+    return layout.message(layout.unpack(key, layout.find_message(transaction, key)))
+
+
+def _json(value: Any) -> str | None:
+    text = json_text(value)
+    return None if text is None else json_values.check(text)
+
+
+def _from(position: int | None, default: int) -> int:
+    return default if position is None else contract.check_bigint(position)
+
+
+def _refuse_condition(condition: str | None) -> None:
+    if condition is not None:
+        raise ConditionNotActivated(
+            "Retrieval with SQL condition is not activated", hint="this store has none; filter what it returns"
+        )
+
+
+def _state(name: str | None, schema: str, found: int) -> NamespaceState:
+    versions = tuple(f"{number:04}" for number in range(found + 1, VERSION + 1))
+    note = f"a newer evtool made structure {found:04}: upgrade evtool" if found > VERSION else None
+    return NamespaceState(name, schema, f"{found:04}" if found else None, versions, "current", roles=True, note=note)
+
+
+def _action(found: int) -> str:
+    if found == VERSION:
+        return "current"
+    return "upgraded" if found else "created"
