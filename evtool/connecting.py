@@ -10,7 +10,7 @@ from evtool.errors import InvalidDsn
 from evtool.store import Store
 
 _POSTGRES = re.compile(r"postgres(?:ql)?://|\s*\w+\s*=")
-_FORMS = "a DSN is postgresql://…, or libpq's key=value, or embedded:"
+_FORMS = "a DSN is postgresql://…, or libpq's key=value, or embedded:, or sqlite:///folder, or lmdb:///folder"
 
 
 SQLITE_MEMORY = "sqlite://:memory:"
@@ -21,7 +21,8 @@ def connect(dsn: str | None = None, namespace: str | None = None) -> Store:
 
     Args:
         dsn: `postgresql://…` or libpq's `key=value` (PG* variables, service and password files work);
-            `embedded:` or `embedded:/folder` for a PostgreSQL server of evtool's own, which is started.
+            `embedded:` or `embedded:/folder` for a PostgreSQL server of evtool's own, which is started;
+            `sqlite:///folder`, `sqlite://:memory:` or `lmdb:///folder`.
             None takes EVTOOL_DSN, else the PG* variables, else `embedded:`.
         namespace: its name; None takes EVTOOL_NAMESPACE, else `message_store`.
 

@@ -11,7 +11,8 @@ All of them carry a `code` that programs may rely on, a message of one line, and
      │   ├─ InvalidConsumerGroup
      │   ├─ ConditionNotActivated
      │   ├─ InvalidMessage         id, type or JSON that a message can't have
-     │   └─ InvalidDsn
+     │   ├─ InvalidDsn
+     │   └─ NotAble                the store lacks an ability
      ├─ StoreError                 the store could not do what was asked
      │   ├─ StoreUnreachable       no server, no login, connection lost
      │   ├─ StoreTimeout           a lock, a statement or writers took too long
@@ -101,6 +102,12 @@ class InvalidDsn(InvalidArgument):
     """A database URL that can't be understood."""
 
     code = "INVALID_DSN"
+
+
+class NotAble(InvalidArgument):
+    """The store lacks an ability that was asked for."""
+
+    code = "NOT_ABLE"
 
 
 class StoreError(EvtoolError):

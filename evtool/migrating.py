@@ -6,8 +6,6 @@ Running them is a store's own doing: `Store.migrate` and `Store.migration_status
 from __future__ import annotations
 
 from evtool.connecting import open_store
-from evtool.errors import InvalidArgument
-from evtool.stores.postgres import PostgresStore
 
 
 def script(dsn: str | None) -> str:
@@ -17,7 +15,7 @@ def script(dsn: str | None) -> str:
         dsn: the database to be migrated, which is looked at and not changed; None for a fresh one.
 
     Raises:
-        InvalidArgument: the store of that DSN isn't migrated by SQL.
+        NotAble: the store of that DSN isn't migrated by SQL.
         EvtoolError: what the store raises.
     """
     if dsn is None:
@@ -25,6 +23,4 @@ def script(dsn: str | None) -> str:
 
         return migration.script(None)
     with open_store(dsn) as store:
-        if not isinstance(store, PostgresStore):
-            raise InvalidArgument("only PostgreSQL is migrated by SQL", hint="leave out --sql")
         return store.migration_script()

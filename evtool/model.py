@@ -104,6 +104,29 @@ class CategoryInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Statistics:
+    """What a namespace holds, in numbers.
+
+    Attributes:
+        messages: how many messages.
+        streams: how many streams.
+        categories: how many categories.
+        first_position: the smallest global position; None where there are no messages, and so the others.
+        last_position: the greatest.
+        first_time: when the message at the first position was written, UTC.
+        last_time: when the message at the last position was written, UTC.
+    """
+
+    messages: int
+    streams: int
+    categories: int
+    first_position: int | None = None
+    last_position: int | None = None
+    first_time: datetime | None = None
+    last_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Selection:
     """Which messages to export. Empty fields don't restrict.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evtool import names
-from evtool.store import Store
+from evtool.store import Ability, Store
 
 
 def creation_script(name: str, schema: str | None = None) -> str:
@@ -22,8 +22,10 @@ def deletion_script(store: Store, name: str) -> str:
     """The SQL of `evtool ns delete`, complete and runnable by psql.
 
     Raises:
+        NotAble: the store has no SQL to print.
         NamespaceNotFound: there is none of that name.
     """
     from evtool.stores.postgres import migration
 
+    store.require(Ability.SQL_SCRIPTS)
     return migration.deletion_script(name, store.get_namespace(name).schema)

@@ -240,7 +240,8 @@ def line(
     type_ = f'"{type_}"' if _PLAIN.fullmatch(type_) else quoted(type_)
     return (
         f'{{"id":"{id_}","stream":{stream},"type":{type_},"pos":{position},"gpos":{global_position},'
-        f'"data":{"null" if data is None else data},"meta":{"null" if metadata is None else metadata},"time":"{time}"}}\n'
+        f'"data":{"null" if data is None else data},"meta":{"null" if metadata is None else metadata},'
+        f'"time":"{time}"}}\n'
     )
 
 

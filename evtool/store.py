@@ -7,10 +7,12 @@ Names, arguments, defaults, the order of checks and the errors are Message DB's;
 from __future__ import annotations
 
 import abc
+import enum
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from evtool.errors import NotAble
 from evtool.model import (
     CategoryInfo,
     ExportBlock,
@@ -21,9 +23,20 @@ from evtool.model import (
     NamespaceState,
     NewMessage,
     Selection,
+    Statistics,
     StreamInfo,
 )
 from evtool.ndjson import Record
+
+
+class Ability(enum.Enum):
+    """What a store may be able to do beyond the contract. Callers ask for it, and never for the kind of the store."""
+
+    SQL_CONDITION = "SQL condition"
+    """`condition` in reads, where the database's settings allow it."""
+
+    SQL_SCRIPTS = "SQL to print"
+    """Migrations and namespaces as SQL for psql: `--sql`."""
 
 
 class Store(abc.ABC):
@@ -55,6 +68,20 @@ class Store(abc.ABC):
     ) -> None:
         """Closes the store."""
         self.close()
+
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        """What this store can do beyond the contract."""
+        return frozenset()
+
+    def require(self, ability: Ability) -> None:
+        """Asks for an ability.
+
+        Raises:
+            NotAble: the store lacks it.
+        """
+        if ability not in self.abilities:
+            raise NotAble(f"this store has no {ability.value}", hint="a PostgreSQL store does")
 
     # Writing
 
@@ -186,6 +213,27 @@ class Store(abc.ABC):
     def list_categories(self) -> list[CategoryInfo]:
         """All categories, in the order of their names' bytes."""
 
+    @abc.abstractmethod
+    def last_position(self) -> int | None:
+        """The greatest global position of a message; None where there is no message."""
+
+    def statistics(self) -> Statistics:
+        """What the namespace holds, in numbers."""
+        categories = self.list_categories()
+        last_position = self.last_position()
+        if last_position is None:
+            return Statistics(0, 0, 0)
+        first, last = (self.get_all_messages(position, 1) for position in (1, last_position))
+        return Statistics(
+            messages=sum(one.messages for one in categories),
+            streams=sum(one.streams for one in categories),
+            categories=len(categories),
+            first_position=first[0].global_position if first else None,
+            last_position=last_position,
+            first_time=first[0].time if first else None,
+            last_time=last[0].time if last else None,
+        )
+
     # Moving
 
     @abc.abstractmethod
@@ -249,6 +297,15 @@ class Store(abc.ABC):
             DatabaseTooNew: the database was migrated by a newer evtool.
             MigrationFailed: a step failed; what came before it stays.
         """
+
+    def migration_script(self) -> str:
+        """The SQL that `migrate` would run, complete and runnable by psql.
+
+        Raises:
+            NotAble: the store lacks Ability.SQL_SCRIPTS.
+        """
+        self.require(Ability.SQL_SCRIPTS)
+        raise AssertionError("a store with this ability overrides this method")
 
     @abc.abstractmethod
     def migration_status(self) -> list[NamespaceState]:

@@ -1,4 +1,4 @@
-"""`evtool streams` and `evtool categories`: what is in a namespace."""
+"""`evtool streams`, `evtool categories` and `evtool stats`: what is in a namespace."""
 
 from __future__ import annotations
 
@@ -66,3 +66,23 @@ def categories(json_: bool, dsn: str | None, namespace: str | None) -> None:
         output.table(("CATEGORY", "STREAMS", "MESSAGES"), rows)
     else:
         output.talk("There are no messages.")
+
+
+@click.command()
+@options.as_json
+@options.namespaced
+def stats(json_: bool, dsn: str | None, namespace: str | None) -> None:
+    """Show how many messages, streams and categories there are, and from when to when.
+
+    \b
+    Example:
+      evtool stats -n orders --json
+    """
+    with open_store(dsn, namespace) as store:
+        facts = dataclasses.asdict(store.statistics())
+    if json_:
+        output.as_json(facts)
+        return
+    for key, value in facts.items():
+        if value is not None:
+            output.data(f"{key.replace('_', ' ') + ':':<16}{value}")

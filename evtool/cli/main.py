@@ -17,6 +17,7 @@ _COMMANDS = {
     "read": "evtool.cli.read:read",
     "streams": "evtool.cli.listing:streams",
     "categories": "evtool.cli.listing:categories",
+    "stats": "evtool.cli.listing:stats",
     "export": "evtool.cli.transfer:export",
     "import": "evtool.cli.transfer:import_",
     "db": "evtool.cli.db:db",

@@ -41,7 +41,11 @@ def create(name: str, schema: str | None, dsn: str | None, sql: bool) -> None:
     """
     if sql:
         from evtool import namespaces
+        from evtool.store import Ability
 
+        if dsn is not None:
+            with open_store(dsn) as store:
+                store.require(Ability.SQL_SCRIPTS)
         output.data(namespaces.creation_script(name, schema).rstrip())
         return
     with open_store(dsn) as store:

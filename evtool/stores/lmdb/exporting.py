@@ -55,10 +55,11 @@ class Choice:
         """Some messages from a global position on, and the position to go on from; 0 at the end."""
         rows: list[Row] = []
         size = 0
+        filtered = self._since is not None or self._until is not None or self._names is not None
         for looked_at, (key, value) in enumerate(self._all(transaction, position)):
             if size > _BYTES or len(rows) == _ROWS or looked_at == _LOOKED_AT:
                 return rows, layout.unnumber(key)
-            if self._has(value):
+            if layout.arrival_of(value) <= self._arrivals and (not filtered or self._has(value)):
                 rows.append(layout.unpack(key, value))
                 size += len(value)
         return rows, 0
@@ -73,8 +74,6 @@ class Choice:
             yield key, layout.find_message(transaction, key)
 
     def _has(self, value: bytes) -> bool:
-        if layout.arrival_of(value) > self._arrivals:
-            return False
         time = layout.time_of(value)
         if (self._since is not None and time < self._since) or (self._until is not None and time >= self._until):
             return False

@@ -45,10 +45,10 @@ _COUNTERS = b"\0counters"
 
 # arrival, position, bytes of the stream's name, of the type and of data; 0 bytes of data is none, likewise of metadata
 _HEADER = struct.Struct(">QQIII")
-_ID_BYTES = 36
-_TIME_BYTES = 27
-_ID_END = _HEADER.size + _ID_BYTES
-_STREAM = _ID_END + _TIME_BYTES
+_TEXTS = _HEADER.size
+# Behind the header, which these don't count: where the id ends and the time begins, and where the stream's name does.
+_ID = 36
+_STREAM = _ID + 27
 
 _STREAM_ROW = struct.Struct(">8s8sQ8s")
 _CATEGORY_ROW = struct.Struct(">8sQQ")
@@ -79,18 +79,32 @@ def pack(
 def unpack(global_position: bytes, value: bytes) -> Row:
     """A message from its key and its value."""
     _, position, stream, type_, data = _HEADER.unpack_from(value)
+    texts = value[_TEXTS:].decode()
     stream += _STREAM
     type_ += stream
     data += type_
+    if len(texts) == len(value) - _TEXTS:
+        # as many characters as bytes, which is the rule: no need to decode each of them
+        return (
+            texts[:_ID],
+            texts[_STREAM:stream],
+            texts[stream:type_],
+            position,
+            unnumber(global_position),
+            texts[type_:data] or None,
+            texts[data:] or None,
+            texts[_ID:_STREAM],
+        )
+    encoded = value[_TEXTS:]
     return (
-        value[_HEADER.size : _ID_END].decode(),
-        value[_STREAM:stream].decode(),
-        value[stream:type_].decode(),
+        texts[:_ID],
+        encoded[_STREAM:stream].decode(),
+        encoded[stream:type_].decode(),
         position,
         unnumber(global_position),
-        value[type_:data].decode() or None,
-        value[data:].decode() or None,
-        value[_ID_END:_STREAM].decode(),
+        encoded[type_:data].decode() or None,
+        encoded[data:].decode() or None,
+        texts[_ID:_STREAM],
     )
 
 
@@ -106,18 +120,19 @@ def arrival_of(value: bytes) -> bytes:
 
 def time_of(value: bytes) -> bytes:
     """When a message was written, comparable."""
-    return value[_ID_END:_STREAM]
+    return value[_TEXTS + _ID : _TEXTS + _STREAM]
 
 
 def stream_of(value: bytes) -> bytes:
     """The name of a message's stream."""
-    return value[_STREAM : _STREAM + _HEADER.unpack_from(value)[2]]
+    start = _TEXTS + _STREAM
+    return value[start : start + _HEADER.unpack_from(value)[2]]
 
 
 def has_type(value: bytes, type_: bytes) -> bool:
     """Whether a message is of a type."""
     _, _, stream, size, _ = _HEADER.unpack_from(value)
-    start = _STREAM + stream
+    start = _TEXTS + _STREAM + stream
     return size == len(type_) and value[start : start + size] == type_
 
 

@@ -205,6 +205,10 @@ class LMDBStore(Store):
         """See `Store.list_categories`."""
         return self._read(lambda transaction: list(layout.list_categories(transaction)))
 
+    def last_position(self) -> int | None:
+        """See `Store.last_position`."""
+        return self._read(layout.last_position) or None
+
     def export(self, selection: Selection) -> Iterator[ExportBlock]:
         """See `Store.export`."""
         contract.check_names(*selection.categories)

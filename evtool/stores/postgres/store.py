@@ -28,7 +28,7 @@ from evtool.model import (
     json_text,
 )
 from evtool.ndjson import Record
-from evtool.store import Store
+from evtool.store import Ability, Store
 from evtool.stores.postgres import copying, registry
 from evtool.stores.postgres.connection import Connection, Connector
 from evtool.stores.postgres.translation import translate, translated
@@ -44,6 +44,7 @@ _LAST = "SELECT * FROM {ns}.get_last_stream_message(%s, %s)"
 _VERSION = "SELECT {ns}.stream_version(%s)"
 _STREAMS = "SELECT * FROM {ns}.list_streams(%s, %s, %s)"
 _CATEGORIES = "SELECT * FROM {ns}.list_categories()"
+_LAST_POSITION = "SELECT max(global_position) FROM {ns}.messages"
 _WATERMARK = "SELECT {ns}.watermark()"
 
 # invalid schema name, undefined function, undefined table
@@ -75,6 +76,11 @@ class PostgresStore(Store):
     def namespace(self) -> str:
         """The namespace that the messages are in."""
         return self._namespace
+
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        """All of them."""
+        return frozenset(Ability)
 
     def in_namespace(self, name: str) -> PostgresStore:
         """A store of another namespace on the same connections."""
@@ -168,6 +174,11 @@ class PostgresStore(Store):
     def list_categories(self) -> list[CategoryInfo]:
         """See `Store.list_categories`."""
         return [CategoryInfo(*row) for row in self._call(_CATEGORIES, ())]
+
+    def last_position(self) -> int | None:
+        """See `Store.last_position`."""
+        position: int | None = self._call(_LAST_POSITION, ())[0][0]
+        return position
 
     def export(self, selection: Selection) -> Iterator[ExportBlock]:
         """See `Store.export`."""

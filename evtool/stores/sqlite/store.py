@@ -63,6 +63,8 @@ _STREAMS = """
     LIMIT :limit
 """
 
+_LAST_POSITION = "SELECT max(global_position) FROM messages"
+
 _ANY_ROW = -1
 """SQLite's LIMIT for all."""
 
@@ -224,6 +226,11 @@ class SQLiteStore(Store):
             return [CategoryInfo(name, *found[name]) for name in sorted(found, key=str.encode)]
 
         return self._read(count)
+
+    def last_position(self) -> int | None:
+        """See `Store.last_position`."""
+        position: int | None = self._read(lambda c: c.execute(_LAST_POSITION).fetchone()[0])
+        return position
 
     def export(self, selection: Selection) -> Iterator[ExportBlock]:
         """See `Store.export`."""

@@ -1,0 +1,64 @@
+"""`evtool streams`, `categories` and `stats`, on every store."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import evtool
+import evtool.store
+from tests.cli.running import Cli
+
+
+@pytest.fixture(params=["postgres", "sqlite", "lmdb"])
+def address(request: pytest.FixtureRequest, empty_dsn: str, tmp_path: Path) -> str:
+    """A migrated store with three messages in two categories."""
+    made = {"postgres": empty_dsn, "sqlite": f"sqlite://{tmp_path}/s", "lmdb": f"lmdb://{tmp_path}/l"}[request.param]
+    with evtool.connect(made) as store:
+        store.migrate()
+        for stream in ("account-1", "account-1", "order-2"):
+            store.write_message(None, stream, "T", None)
+    return made
+
+
+def test_streams_are_listed_with_their_versions(address: str) -> None:
+    """A line a stream, in the order of names, by prefix, behind a name, and up to a limit."""
+    assert Cli(address)("streams").ok().out == "account-1\t1\norder-2\t0\n"
+    assert Cli(address)("streams", "order-").ok().out == "order-2\t0\n"
+    assert Cli(address)("streams", "--after", "account-1").ok().out == "order-2\t0\n"
+    assert Cli(address)("streams", "--limit", "1").ok().out == "account-1\t1\n"
+    assert json.loads(Cli(address)("streams", "--limit", "1", "--json").ok().out) == [
+        {"stream_name": "account-1", "version": 1}
+    ]
+
+
+def test_categories_are_listed_with_their_counts(address: str) -> None:
+    """Each category with its streams and messages."""
+    assert json.loads(Cli(address)("categories", "--json").ok().out) == [
+        {"category": "account", "streams": 1, "messages": 2},
+        {"category": "order", "streams": 1, "messages": 1},
+    ]
+    assert Cli(address)("categories").ok().out.split() == [
+        *("CATEGORY", "STREAMS", "MESSAGES"),
+        *("account", "1", "2"),
+        *("order", "1", "1"),
+    ]
+
+
+def test_stats_count_what_is_there(address: str) -> None:
+    """stats counts messages, streams and categories, and says where the positions begin and end."""
+    facts = json.loads(Cli(address)("stats", "--json").ok().out)
+    counts = {key: facts[key] for key in ("messages", "streams", "categories", "first_position", "last_position")}
+    assert counts == {"messages": 3, "streams": 2, "categories": 2, "first_position": 1, "last_position": 3}
+    assert "messages:       3" in Cli(address)("stats").ok().out
+
+
+def test_sql_is_refused_by_stores_that_have_none(address: str) -> None:
+    """--sql prints where the store is migrated by SQL, and says that it isn't where not."""
+    with evtool.connect(address) as store:
+        able = evtool.store.Ability.SQL_SCRIPTS in store.abilities
+    done = Cli(address)("migrate", "--sql")
+    assert done.code == (0 if able else 2)
+    assert able or "NOT_ABLE" in done.err
