@@ -1,10 +1,10 @@
 """evtool brings a slice of production home: Message DB streams at their exact positions.
 
-    import evtool
+import evtool
 
-    with evtool.connect("postgresql://localhost/shop", namespace="orders") as store:
-        store.write_message(None, "order-1", "OrderPlaced", {"total": 10})
-        store.get_stream_messages("order-1")
+with evtool.connect("postgresql://localhost/shop", namespace="orders") as store:
+    store.write_message(None, "order-1", "OrderPlaced", {"total": 10})
+    store.get_stream_messages("order-1")
 """
 
 from __future__ import annotations

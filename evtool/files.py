@@ -96,7 +96,7 @@ def open_input(path: str) -> Iterator[Input]:
             yield Input(cast("BinaryIO", raw), "standard input")
         return
     try:
-        raw = open(path, "rb", buffering=0)
+        raw = open(path, "rb", buffering=0)  # noqa: SIM115 - only the opening is described here
     except OSError as error:
         raise FileError(f"can't read {path}: {error.strerror}", hint="give the path of an export file") from error
     with raw:

@@ -106,4 +106,4 @@ def psql(directory: Path | None, arguments: tuple[str, ...]) -> None:
     server = _server(directory)
     dsn = server.start()
     program = str(server.psql_path())
-    os.execv(program, [program, "--dbname", dsn, *arguments])
+    os.execv(program, [program, "--dbname", dsn, *arguments])  # noqa: S606 - psql takes over this process

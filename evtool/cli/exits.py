@@ -95,7 +95,7 @@ def run(command: click.Command) -> int:
         name = f"{error.filename}: " if error.filename else ""
         output.talk(f"evtool: FILE: {name}{error.strerror or error} — check the path and the free space")
         return FAILED
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last border: no traceback without -v
         if output.is_verbose():
             traceback.print_exc()
         output.talk(f"evtool: internal error ({type(error).__name__}) — run it again with -v and report what it prints")

@@ -68,8 +68,8 @@ def export(
 def import_(path: str, progress: str, dsn: str | None, namespace: str | None) -> None:
     """Write the messages of an export file into a namespace, at the positions that they bring.
 
-    All or nothing: a line that is wrong, or that clashes with a message that is there, is named, and the namespace is as
-    it was. Gzip is recognised by content. Afterwards new messages get positions above the imported ones.
+    All or nothing: a line that is wrong, or that clashes with a message that is there, is named, and the namespace is
+    as it was. Gzip is recognised by content. Afterwards new messages get positions above the imported ones.
 
     \b
     Example:

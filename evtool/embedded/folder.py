@@ -113,9 +113,7 @@ class DataFolder:
             hint = f"give user id {whom.owner} a name (in /etc/passwd), which initdb asks for"
         raise EmbeddedServerError(f"initdb failed: {complaint}", hint=hint)
 
-    def _initdb(
-        self, binaries: Binaries, whom: RunAs, folder: Path, lock: int, *, locale: str, durable: bool
-    ) -> str:
+    def _initdb(self, binaries: Binaries, whom: RunAs, folder: Path, lock: int, *, locale: str, durable: bool) -> str:
         """Run initdb; return its complaint, or an empty string."""
         command: list[str | Path] = [binaries.program("initdb"), "-D", folder, "-U", "postgres"]
         command += ["--auth-local=trust", "--auth-host=reject", "--encoding=UTF8", f"--locale={locale}"]
@@ -145,7 +143,7 @@ class DataFolder:
             return self.path
         digest = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:20]
         folder = Path(tempfile.gettempdir()) / f"evtool-{digest}"
-        return folder if _socket_fits(folder) else Path("/tmp") / folder.name
+        return folder if _socket_fits(folder) else Path("/tmp") / folder.name  # noqa: S108 - see make_socket_folder
 
     def make_socket_folder(self, whom: RunAs) -> Path:
         """Make sure that there is a folder for the socket, which only the server's user enters."""

@@ -40,7 +40,7 @@ from evtool.embedded.process import (
     run_as,
     serves,
 )
-from evtool.errors import BinariesMissing, EmbeddedServerError, EvtoolError
+from evtool.errors import EmbeddedServerError, EvtoolError
 
 __all__ = [
     "EmbeddedServer",
@@ -176,9 +176,7 @@ class EmbeddedServer:
                 whom.require_access(self.directory.parent)
                 whom.require_access(self.binaries.program("postgres"), program=True)
                 if not made:
-                    self._folder.make(
-                        self.binaries, whom, lock, durable=self._parameters.get("fsync") != "off"
-                    )
+                    self._folder.make(self.binaries, whom, lock, durable=self._parameters.get("fsync") != "off")
                 self._start_process(whom)
                 return self.dsn
 
@@ -200,9 +198,7 @@ class EmbeddedServer:
                 while serves(postmaster.pid, self.directory):
                     if time.monotonic() > deadline:
                         message = f"the server did not stop within {self._timeout:g} s"
-                        raise EmbeddedServerError(
-                            message, hint='end its sessions, or stop it with "immediate"'
-                        )
+                        raise EmbeddedServerError(message, hint='end its sessions, or stop it with "immediate"')
                     time.sleep(POLL)
                 if Path(postmaster.socket_folder) != self.directory:
                     with suppress(OSError):
@@ -217,7 +213,15 @@ class EmbeddedServer:
             major = self._folder.major()
             version = None if major is None else str(major)
         if postmaster is None:
-            return ServerStatus(False, None, version, self.directory, None, self.log_file, None)
+            return ServerStatus(
+                running=False,
+                pid=None,
+                version=version,
+                directory=self.directory,
+                dsn=None,
+                log_file=self.log_file,
+                started_at=None,
+            )
         dsn = conninfo(postmaster.socket_folder, postmaster.port)
         return ServerStatus(
             running=True,

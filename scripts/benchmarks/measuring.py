@@ -128,4 +128,4 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def _figure(value: float) -> str:
-    return f"{value:.1f}" if value < 99.95 else f"{value:,.0f}"  # noqa: PLR2004
+    return f"{value:.1f}" if value < 99.95 else f"{value:,.0f}"

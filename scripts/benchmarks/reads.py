@@ -85,5 +85,5 @@ def _require_same(left: psycopg.Connection, right: psycopg.Connection, call: str
     query = f"SELECT * FROM {call.format(stream='%s', category='%s', start='%s').replace('n % ', '11 %% ')}"
     ours = left.execute(query.encode(), values).fetchall()
     theirs = right.execute(query.encode(), values).fetchall()
-    if ours != theirs or len(ours) != 10:  # noqa: PLR2004
+    if ours != theirs or len(ours) != 10:
         raise SystemExit(f"the two sides differ on {call}: {len(ours)} and {len(theirs)} messages")

@@ -118,7 +118,7 @@ def _sqlite(folder: Path, lines: bytes, rounds: int) -> Iterator[Row]:
         return store
 
     def bare(store: Store) -> sqlite3.Connection:
-        [path] = [one for one in store._namespaces.folder.glob("*-*.sqlite")]  # type: ignore[attr-defined] # noqa: SLF001
+        [path] = list(store._namespaces.folder.glob("*-*.sqlite"))  # type: ignore[attr-defined] # noqa: SLF001
         connection = sqlite3.connect(path, isolation_level=None)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA cache_size = -32768")

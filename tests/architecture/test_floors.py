@@ -132,7 +132,8 @@ def test_exit_codes_are_decided_in_one_place() -> None:
     """Only the program's entry calls sys.exit; the numbers stand in cli/exits.py."""
     for path in (PACKAGE / "cli").glob("*.py"):
         calls = [
-            node for node in ast.walk(ast.parse(path.read_text()))
+            node
+            for node in ast.walk(ast.parse(path.read_text()))
             if isinstance(node, ast.Call) and ast.unparse(node.func) in {"sys.exit", "exit", "context.exit"}
         ]
         assert not calls or path.name == "main.py", f"{place(path)} exits"

@@ -84,4 +84,6 @@ def test_no_sql_is_glued_from_values(path: Path) -> None:
                 f"{path.name}:{node.lineno} makes SQL from an f-string"
             )
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod) and isinstance(node.left, ast.Constant):
-            assert not (isinstance(node.left.value, str) and keyword.search(node.left.value)), f"{path.name}:{node.lineno}"
+            assert not (isinstance(node.left.value, str) and keyword.search(node.left.value)), (
+                f"{path.name}:{node.lineno}"
+            )

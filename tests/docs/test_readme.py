@@ -8,9 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import evtool
 import evtool.errors
-import pytest
 from evtool.embedded import find_binaries
 from evtool.settings import child_environment
 

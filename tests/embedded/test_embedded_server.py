@@ -17,8 +17,8 @@ import psycopg
 import pytest
 
 import evtool
-from evtool.embedded import binaries as embedded_binaries
 from evtool.embedded import EmbeddedServer, find_binaries, temporary
+from evtool.embedded import binaries as embedded_binaries
 from evtool.embedded.process import is_alive, user_namespaces_work
 from evtool.errors import BinariesMissing, EmbeddedServerError
 
@@ -239,9 +239,7 @@ def test_a_killed_initdb_leaves_no_broken_folder(
 @pytest.mark.parametrize(
     "name", ["""sp ace 'single' "double" $HOME `x`""", "com,ma back\\slash ünï 🐘", "@at %41 ;|&*", "x" * 200]
 )
-def test_any_folder_name_will_do(
-    make_server: Callable[..., EmbeddedServer], passable: Path, name: str
-) -> None:
+def test_any_folder_name_will_do(make_server: Callable[..., EmbeddedServer], passable: Path, name: str) -> None:
     """Spaces, quotes, commas, backslashes and great length in a path hurt neither server nor clients."""
     server = make_server(passable / name)
     dsn = server.start()

@@ -44,9 +44,7 @@ def answers(dsn: str) -> bool:
 
 
 @pytest.mark.parametrize("rung", RUNGS)
-def test_each_rung_gives_a_superusers_server(
-    rung: str, given_dsn: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_rung_gives_a_superusers_server(rung: str, given_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A forced rung gives a server for many connections, tells itself in one line, and stop() ends it."""
     if rung == "docker":
         need_docker()

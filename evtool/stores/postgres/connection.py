@@ -66,7 +66,8 @@ class Connector:
             _prepare(connection)
             if connection.info.server_version < MINIMUM_SERVER:
                 found = connection.info.parameter_status("server_version")
-                raise ServerUnsuitable(f"PostgreSQL {found} is too old", hint="evtool needs PostgreSQL 15 or newer")
+                hint = "evtool needs PostgreSQL 15 or newer"
+                raise ServerUnsuitable(f"PostgreSQL {found} is too old", hint=hint)  # noqa: TRY301 - closed below
         except BaseException:
             connection.close()
             raise
@@ -117,8 +118,11 @@ def _parameters(dsn: str) -> dict[str, Any]:
 
 
 def _prepare(connection: Connection) -> None:
-    """JSON stays text: psycopg would make floats of its numbers. Transactions are what the functions need, whatever the
-    role's or the database's default is."""
+    """Sets what every connection needs.
+
+    JSON stays text: psycopg would make floats of its numbers. Transactions are READ COMMITTED, as the functions need
+    them, whatever the role's or the database's default is.
+    """
     connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
     connection.adapters.register_loader("jsonb", TextLoader)
     connection.adapters.register_loader("json", TextLoader)

@@ -78,9 +78,8 @@ def _target(namespace: Namespace) -> _Target:
 def status(connection: Connection) -> list[NamespaceState]:
     """How the registry (first) and every namespace stand to what this version ships. Changes nothing."""
     if not registry.is_installed(connection):
-        return [
-            NamespaceState(None, scripts.REGISTRY_SCHEMA, None, tuple(structure.revisions(scripts.REGISTRY)), roles=False)
-        ]
+        pending = tuple(structure.revisions(scripts.REGISTRY))
+        return [NamespaceState(None, scripts.REGISTRY_SCHEMA, None, pending, roles=False)]
     versions = _structure_versions(connection)
     behaviours = {row[0]: row[1:] for row in connection.execute(_BEHAVIOURS)}
     targets = [_REGISTRY, *map(_target, registry.list_namespaces(connection))]
@@ -128,7 +127,7 @@ def migrate(connection: Connection) -> Iterator[MigrationStep]:
 
 
 def _migrate_one(connection: Connection, target: _Target) -> MigrationStep:
-    with Notices(connection) as notes, _explained(target), structure.transaction(connection) as outer:
+    with Notices(connection) as notes, _Explained(target), structure.transaction(connection) as outer:
         connection.execute(scripts.lock(None if target.name is None else target.schema))
         done = []
         is_new = target.name is None and not registry.is_installed(connection)
@@ -160,7 +159,7 @@ def _create_default(connection: Connection) -> MigrationStep:
     """The namespace that a fresh database gets, with the role that Message DB's clients use."""
     name = schema = settings.DEFAULT_NAMESPACE
     target = _Target(scripts.NAMESPACE, schema, name)
-    with Notices(connection) as notes, _explained(target), structure.transaction(connection) as outer:
+    with Notices(connection) as notes, _Explained(target), structure.transaction(connection) as outer:
         connection.execute(scripts.lock(schema))
         try:
             with connection.transaction():
@@ -323,7 +322,7 @@ def _refuse_foreign_registry(connection: Connection) -> None:
         )
 
 
-class _explained:
+class _Explained:
     """Turns what SQLAlchemy wraps around a psycopg error back into that error."""
 
     def __init__(self, target: _Target) -> None:

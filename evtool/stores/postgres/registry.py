@@ -17,7 +17,7 @@ from evtool.stores.postgres.connection import Connection
 _MIGRATE = "run: evtool migrate"
 
 _COLUMNS = "SELECT name, schema_name, created_at AT TIME ZONE 'UTC' FROM evtool.namespaces"
-_LIST = f"{_COLUMNS} ORDER BY name COLLATE \"C\""
+_LIST = f'{_COLUMNS} ORDER BY name COLLATE "C"'
 _GET = f"{_COLUMNS} WHERE name = %s"
 
 

@@ -116,7 +116,7 @@ class Database:
     def delete(self) -> None:
         """Tells whoever has the file open that it is gone, closes it, and removes it with its -wal and -shm."""
         if self.path is not None and self.path.exists():
-            with contextlib.suppress(sqlite3.Error), self._connection() as connection:
+            with contextlib.suppress(sqlite3.Error), self._connection() as connection:  # noqa: SIM117 - in this order
                 with _transaction(connection, "BEGIN IMMEDIATE"):
                     connection.execute(f"PRAGMA user_version = {DELETED}")
         self._deleted = True

@@ -1,9 +1,9 @@
 """Messages into a SQLite database, at the positions that they bring.
 
-An empty namespace is loaded without its indexes, which are built afterwards in the same transaction: sorted and at once,
-instead of row by row at random places. That is half again as fast. Which line a duplicate stands in is then found by
-counting, for as long as the lines come in ascending order, as exports do; from the first that doesn't on, the indexes
-are there.
+An empty namespace is loaded without its indexes, which are built afterwards in the same transaction: sorted and at
+once, instead of row by row at random places. That is half again as fast. Which line a duplicate stands in is then found
+by counting, for as long as the lines come in ascending order, as exports do; from the first that doesn't on, the
+indexes are there.
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ _INDEXES = "SELECT sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'm
 
 # Which constraint a record clashes with, in the order in which PostgreSQL looks.
 _CLASHES = (
-    ("POSITION_EXISTS", "SELECT 1 FROM messages WHERE global_position = :gpos", "global position {gpos} already exists"),
+    (
+        "POSITION_EXISTS",
+        "SELECT 1 FROM messages WHERE global_position = :gpos",
+        "global position {gpos} already exists",
+    ),
     ("ID_EXISTS", "SELECT 1 FROM messages WHERE id = :id", "a message with the id {id} already exists"),
     (
         "STREAM_POSITION_EXISTS",
@@ -111,9 +115,7 @@ def _first_repeated(connection: sqlite3.Connection) -> ImportRefused | None:
 
 def _clash(code: str, facts: dict[str, Any], line: int) -> ImportRefused:
     text = next(text for known, _, text in _CLASHES if known == code)
-    return ImportRefused(
-        code, text.format(**facts), line=line, value=_VALUES[code].format(**facts), hint=_HINT
-    )
+    return ImportRefused(code, text.format(**facts), line=line, value=_VALUES[code].format(**facts), hint=_HINT)
 
 
 class _Rows:

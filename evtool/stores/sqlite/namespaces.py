@@ -1,8 +1,8 @@
 """The namespaces of a SQLite store: the registry, and the database of each.
 
-No name becomes a path: a file is called after the schema's ASCII letters, digits and `_`, and a token that is new for every
-namespace. So `../x` is just a name, names that a case-folding file system takes for one don't meet, and a file that a
-crash has left over is never taken for another namespace's.
+No name becomes a path: a file is called after the schema's ASCII letters, digits and `_`, and a token that is new for
+every namespace. So `../x` is just a name, names that a case-folding file system takes for one don't meet, and a file
+that a crash has left over is never taken for another namespace's.
 """
 
 from __future__ import annotations

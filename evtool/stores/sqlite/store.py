@@ -144,8 +144,8 @@ class SQLiteStore(Store):
                         "a message with this id exists", constraint="id", hint="each message is written once"
                     )
                 correlation = contract.correlation_of(metadata)
-                row = (last + 1 + number, id_, stream_name, message.type, first + number, data, metadata, correlation, now)
-                connection.execute(_INSERT, row)
+                texts = (data, metadata, correlation, now)
+                connection.execute(_INSERT, (last + 1 + number, id_, stream_name, message.type, first + number, *texts))
             return list(range(first, first + len(messages)))
 
         return self._write(write)
@@ -299,9 +299,7 @@ class SQLiteStore(Store):
 
     def _messages(self, query: str, *values: Any) -> list[Message]:
         contract.check_names(*(value for value in values if isinstance(value, str)))
-        return self._read(
-            lambda c: [_message(*row) for row in c.execute(query, values)]
-        )
+        return self._read(lambda c: [_message(*row) for row in c.execute(query, values)])
 
     def _read(self, action: Callable[[Connection], _T]) -> _T:
         def read() -> _T:

@@ -30,7 +30,7 @@ _CODES: dict[int, tuple[type[errors.EvtoolError], str, str]] = {
     ),
     sqlite3.SQLITE_PERM: (errors.PermissionDenied, "the database file may not be used", "check its permissions"),
     sqlite3.SQLITE_IOERR: (errors.StoreError, "the disk failed", "check the disk and its free space"),
-    sqlite3.SQLITE_TOOBIG: (errors.InvalidMessage, "the value is longer than SQLite allows", "make the message smaller"),
+    sqlite3.SQLITE_TOOBIG: (errors.InvalidMessage, "the value is too long for SQLite", "make the message smaller"),
 }
 
 
