@@ -53,8 +53,8 @@ def open_store(dsn: str, namespace: str | None = None) -> Store:
 
         return LMDBStore(_folder(dsn, "lmdb"), namespace)
     elif dsn and not _POSTGRES.match(dsn):
-        scheme = dsn.partition(":")[0] if ":" in dsn else "…"
-        raise InvalidDsn(f"no store knows the DSN {scheme[:20]}:…", hint=_FORMS)
+        what = f"no store knows the DSN {dsn.partition(':')[0][:20]}:…" if ":" in dsn else "this DSN has no scheme"
+        raise InvalidDsn(what, hint=_FORMS)
     from evtool.stores.postgres import PostgresStore
 
     return PostgresStore(dsn, namespace)

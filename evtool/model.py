@@ -68,11 +68,13 @@ class Namespace:
         name: as the user calls it.
         schema: the PostgreSQL schema that holds it.
         created_at: when it was made, UTC.
+        notes: what the store had to say when it was made.
     """
 
     name: str
     schema: str
     created_at: datetime
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +215,7 @@ class NamespaceState:
     @property
     def current(self) -> bool:
         """Whether there is nothing to do."""
-        return not self.pending and self.functions == "current" and self.structure is not None
+        return not self.pending and self.functions == "current" and self.structure is not None and self.roles
 
 
 @dataclass(frozen=True, slots=True)

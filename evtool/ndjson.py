@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import msgspec
@@ -70,7 +70,7 @@ def read(stream: Readable) -> Iterator[Record]:
     """
     number = 0
     blank = 0
-    for line in _lines(stream):
+    for line in _told(_lines(stream), lambda: number + 1):
         number += 1
         try:
             record = _decoder.decode(line)
@@ -88,7 +88,8 @@ def read(stream: Readable) -> Iterator[Record]:
             raise _invalid("id is not a UUID", number, record.id)
         if not 0 <= record.pos <= MAX_POSITION:
             raise _invalid("pos is below 0 or beyond a bigint", number, record.pos)
-        if not 1 <= record.gpos <= MAX_POSITION:
+        if not 1 <= record.gpos < MAX_POSITION:
+            # the greatest bigint would leave no position for the next message
             raise _invalid("gpos is below 1 or beyond a bigint", number, record.gpos)
         if "\0" in record.stream or "\0" in record.type:
             raise _invalid("stream and type can't hold the character NUL", number)
@@ -110,6 +111,15 @@ def read(stream: Readable) -> Iterator[Record]:
                 hint="times are RFC 3339 with a zone, to the microsecond",
             ) from error
         yield record
+
+
+def _told(lines: Iterator[bytes], number: Callable[[], int]) -> Iterator[bytes]:
+    """Lines; where the stream breaks off among them, it says in which."""
+    try:
+        yield from lines
+    except ImportRefused as error:
+        error.line = number()
+        raise
 
 
 def _lines(stream: Readable) -> Iterator[bytes]:

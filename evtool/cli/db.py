@@ -51,6 +51,8 @@ def start(directory: Path | None) -> None:
     Example:
       export EVTOOL_DSN="$(evtool db start)"
     """
+    if directory is None:
+        options.tell_of_older_servers()
     server = _server(directory)
     running = server.status().running
     dsn = server.start()

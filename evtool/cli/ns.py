@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from evtool import settings
 from evtool.cli import exits, options, output
 from evtool.cli.options import open_store
 from evtool.errors import NamespaceNotFound, PermissionDenied
 
 if TYPE_CHECKING:
+    from evtool.model import Namespace
     from evtool.store import Store
 
 
@@ -43,13 +44,17 @@ def create(name: str, schema: str | None, dsn: str | None, sql: bool) -> None:
         from evtool import namespaces
         from evtool.store import Ability
 
-        if dsn is not None:
+        if not settings.dsn_is_default(dsn):
             with open_store(dsn) as store:
                 store.require(Ability.SQL_SCRIPTS)
+                # the script needs the registry: says so where there is none
+                store.list_namespaces()
         output.data(namespaces.creation_script(name, schema).rstrip())
         return
     with open_store(dsn) as store:
         made = store.create_namespace(name, schema)
+    for note in made.notes:
+        output.talk(f"note: {note}")
     output.data(f'namespace "{made.name}": created (schema {made.schema})')
 
 
@@ -66,12 +71,16 @@ def list_(dsn: str | None, json_: bool) -> None:
     with open_store(dsn) as store:
         namespaces = store.list_namespaces()
     if json_:
-        output.as_json([dataclasses.asdict(namespace) for namespace in namespaces])
+        output.as_json([_plain(namespace) for namespace in namespaces])
     elif namespaces:
         rows = [(one.name, one.schema, f"{one.created_at:%Y-%m-%d %H:%M:%S}Z") for one in namespaces]
         output.table(("NAMESPACE", "SCHEMA", "CREATED"), rows)
     else:
         output.talk("There is no namespace. Make one: evtool ns create NAME")
+
+
+def _plain(namespace: Namespace) -> dict[str, Any]:
+    return {"name": namespace.name, "schema": namespace.schema, "created_at": namespace.created_at}
 
 
 @ns.command()
@@ -95,7 +104,7 @@ def show(name: str, dsn: str | None, json_: bool) -> None:
 
 
 def _facts(store: Store, name: str) -> dict[str, Any]:
-    facts = dataclasses.asdict(store.get_namespace(name))
+    facts = _plain(store.get_namespace(name))
     try:
         state = next(state for state in store.migration_status() if state.name == name)
     except StopIteration:

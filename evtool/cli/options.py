@@ -78,4 +78,17 @@ def open_store(dsn: str | None, namespace: str | None = None) -> Store:
         logging.getLogger("psycopg").addHandler(logging.NullHandler())
     if settings.dsn_is_default(dsn):
         output.talk("evtool: no --dsn, EVTOOL_DSN or PG* variable: using the embedded server (see: evtool db status)")
+        tell_of_older_servers()
     return connect(dsn, namespace)
+
+
+def tell_of_older_servers() -> None:
+    """Says where the data of an embedded server of another version is, before a new and empty one is made beside it."""
+    from evtool.embedded import EmbeddedServer
+
+    if settings.embedded_directory() is not None:
+        return
+    directory = EmbeddedServer().directory
+    if not directory.exists():
+        for older in sorted(directory.parent.glob("postgres-*[0-9]")):
+            output.talk(f"evtool: there is an embedded server of another version in {older}: --dsn embedded:{older}")

@@ -59,6 +59,8 @@ def export(
     finally:
         meter.close()
     meter.done(summary.exported, summary.last_position)
+    if not summary.exported and progress != "none" and not output.wants_json_events():
+        output.talk("evtool: no message matches; see: evtool categories, evtool stats")
 
 
 @click.command("import")

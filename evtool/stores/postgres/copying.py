@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import itertools
 import os
 import re
 import socket
@@ -46,6 +47,10 @@ _BLOCK_BYTES = 1 << 15
 _COPY_BYTES = 1 << 16
 # What a row has besides names and JSON, about: it only decides how many are sent at once.
 _ROW_BYTES = 128
+
+_SHORT_WAIT = """
+    SELECT set_config('lock_timeout', '10s', true) WHERE current_setting('lock_timeout') = '0'
+"""
 
 # Beyond that many categories one scan with a filter reads less than so many scans merged.
 _MERGED_CATEGORIES = 32
@@ -224,14 +229,20 @@ def import_batch(connection: Connection, schema: str, records: Iterable[Record])
     """
     table = sql.Identifier(schema, "messages")
     columns = sql.SQL("COPY {} (id, stream_name, type, position, global_position, data, metadata, time) FROM STDIN {}")
+    records = iter(records)
+    first = next(records, None)
+    if first is None:
+        return ImportSummary(0, None)
     with connection.transaction(), connection.cursor() as cursor:
         # Keeps writers out, not readers, until the sequence is above the imported positions: a writer in between would
-        # collide with them, or land below what consumers have seen.
+        # collide with them, or land below what consumers have seen. Whoever waits for a lock makes all writers behind
+        # it wait as well, so not for long, unless the role's own lock_timeout says otherwise.
+        cursor.execute(_SHORT_WAIT)
         cursor.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(table))
         sender = _Sender()
         try:
             with cursor.copy(columns.format(table, _FORMAT)) as copy, contextlib.closing(_Peek(connection)) as peek:
-                sender.send(copy, peek, records)
+                sender.send(copy, peek, itertools.chain((first,), records))
         except psycopg.Error as error:
             raise _refusal(error, sender) from error
         if sender.invalid is not None:

@@ -6,6 +6,7 @@ Whoever migrates the same thing at the same time waits at the transaction's advi
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,9 @@ from evtool.stores.postgres.connection import Connection, Notices
 
 CLIENT_ROLE = "message_store"
 """The role that Message DB's clients hard-code."""
+
+# psql goes on after an error unless told otherwise
+_STOP = "\\set ON_ERROR_STOP on\n"
 
 _STRUCTURES = """
     SELECT n.nspname
@@ -83,7 +87,13 @@ def status(connection: Connection) -> list[NamespaceState]:
     versions = _structure_versions(connection)
     behaviours = {row[0]: row[1:] for row in connection.execute(_BEHAVIOURS)}
     targets = [_REGISTRY, *map(_target, registry.list_namespaces(connection))]
-    return [_state(target, versions, behaviours) for target in targets]
+    states = [_state(target, versions, behaviours) for target in targets]
+    return [
+        dataclasses.replace(state, roles=state.roles and _has_client(connection, state.schema))
+        if state.name == settings.DEFAULT_NAMESPACE
+        else state
+        for state in states
+    ]
 
 
 def _state(target: _Target, versions: dict[str, str], behaviours: dict[str, tuple[Any, ...]]) -> NamespaceState:
@@ -182,31 +192,42 @@ def script(connection: Connection | None) -> str:
     Args:
         connection: the database to be migrated; None for a fresh one.
     """
-    parts = [f"-- evtool {__version__}: what `evtool migrate` would do\n\\set ON_ERROR_STOP on\n"]
+    parts = [f"-- evtool {__version__}: what `evtool migrate` would do\n{_STOP}"]
     installed = connection is not None and registry.is_installed(connection)
     states = status(connection) if connection is not None and installed else []
     for state in states:
         if state.note:
-            raise MigrationFailed(state.note, hint="see: evtool migrate status")
+            kind = MigrationFailed if state.structure is None else DatabaseTooNew
+            raise kind(state.note, hint="see: evtool migrate status")
         parts.append(_upgrade_script(state))
     if not installed:
         parts.append(_new_script(_REGISTRY))
     if connection is None or not [state for state in states if state.name is not None]:
-        parts.append(_new_script(_Target(scripts.NAMESPACE, settings.DEFAULT_NAMESPACE, settings.DEFAULT_NAMESPACE)))
+        parts.append(_default_script(connection))
     text = "\n".join(part for part in parts if part)
     return text if len([part for part in parts if part]) > 1 else text + "-- nothing to do\n"
+
+
+def _default_script(connection: Connection | None) -> str:
+    """The namespace that a fresh database gets; only a comment where something else has its schema."""
+    schema = settings.DEFAULT_NAMESPACE
+    if connection is not None:
+        row = connection.execute("SELECT to_regnamespace(quote_ident(%s)) IS NOT NULL", (schema,)).fetchone()
+        if row and row[0]:
+            return f"-- the schema {schema} exists and is not a namespace of evtool: it is left alone\n"
+    return _new_script(_Target(scripts.NAMESPACE, schema, schema))
 
 
 def namespace_script(name: str, schema: str) -> str:
     """The SQL that makes a namespace, a transaction of its own."""
     parts = [scripts.lock(schema), _check_script(name, schema), registry.create_script(name, schema)]
-    return _in_transaction(f"the namespace {_comment(name)}", sql.Composed(parts).as_string())
+    return f"{_STOP}{_in_transaction(f'the namespace {_comment(name)}', sql.Composed(parts).as_string())}"
 
 
 def deletion_script(name: str, schema: str) -> str:
     """The SQL that removes a namespace, a transaction of its own."""
     body = sql.Composed([scripts.lock(schema), registry.delete_script(schema)]).as_string()
-    return _in_transaction(f"the namespace {_comment(name)}", body)
+    return f"{_STOP}{_in_transaction(f'the namespace {_comment(name)}', body)}"
 
 
 def _new_script(target: _Target) -> str:
@@ -231,8 +252,10 @@ def _upgrade_script(state: NamespaceState) -> str:
         path = sql.SQL("SET LOCAL search_path = {}, pg_temp;\n").format(sql.Identifier(state.schema))
         text = structure.upgrade_script(scope, state.structure, state.schema)
         parts += [path, sql.SQL(text)]
-    if state.pending or state.functions != "current" or not state.roles:
+    if state.pending or state.functions != "current":
         parts.append(scripts.behaviour(scope, schema=state.schema, name=target.install_name))
+    elif not state.roles:
+        parts.append(sql.SQL("SELECT evtool.grant_namespace({});\n").format(sql.Literal(state.schema)))
     if not parts:
         return ""
     parts.insert(0, scripts.lock(None if state.name is None else state.schema))
@@ -304,10 +327,15 @@ def _grant_groups(connection: Connection, schema: str) -> bool:
     return bool(row and row[0])
 
 
+def _has_client(connection: Connection, schema: str) -> bool:
+    """Whether the role of Message DB's clients is there, and a writer."""
+    row = connection.execute(_CLIENT_ROLE_IS_THERE, (CLIENT_ROLE, schema)).fetchone()
+    return bool(row and row[0])
+
+
 def _grant_client(connection: Connection, schema: str) -> bool:
     """Sees to the role of Message DB's clients; whether anything was done."""
-    row = connection.execute(_CLIENT_ROLE_IS_THERE, (CLIENT_ROLE, schema)).fetchone()
-    if row and row[0]:
+    if _has_client(connection, schema):
         return False
     row = connection.execute("SELECT evtool.ensure_client_role(%s, %s)", (CLIENT_ROLE, schema)).fetchone()
     return bool(row and row[0])

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from evtool import names
-from evtool.errors import NamespaceExists, NamespaceNotFound, NotMigrated, PermissionDenied
+from evtool import names, sqltext
+from evtool.errors import DatabaseTooNew, NamespaceExists, NamespaceNotFound, NotMigrated, PermissionDenied
 from evtool.model import Namespace
 from evtool.stores.postgres import scripts
-from evtool.stores.postgres.connection import Connection
+from evtool.stores.postgres.connection import Connection, Notices
+from evtool.stores.postgres.translation import PERMISSION_HINT
 
 _MIGRATE = "run: evtool migrate"
 
@@ -46,6 +48,22 @@ def get(connection: Connection, name: str) -> Namespace:
     return found
 
 
+def check_structure(connection: Connection, namespace: Namespace) -> None:
+    """Makes sure that this evtool knows the tables of a namespace.
+
+    Raises:
+        DatabaseTooNew: a newer evtool made them.
+    """
+    query = sql.SQL("SELECT version_num FROM {}.evtool_version").format(sql.Identifier(namespace.schema))
+    row = connection.execute(query).fetchone()
+    known = sqltext.structure_version(scripts.NAMESPACE)
+    if row is not None and row[0] > known:
+        raise DatabaseTooNew(
+            f'the namespace "{namespace.name}" has structure {row[0]}, and this evtool knows {known} at the most',
+            hint="a newer evtool migrated it: upgrade evtool (pip install -U evtool)",
+        )
+
+
 def create_script(name: str, schema: str) -> sql.Composed:
     """The SQL that makes a namespace: what install.sql does, for a schema that isn't there yet."""
     return sql.SQL("").join(
@@ -72,8 +90,9 @@ def create(connection: Connection, name: str, schema: str | None) -> Namespace:
             connection.execute(scripts.lock(schema))
             if not check_new(connection, name, schema):
                 raise _exists(name)
-            connection.execute(create_script(name, schema))
-            return get(connection, name)
+            with Notices(connection) as notes:
+                connection.execute(create_script(name, schema))
+            return dataclasses.replace(get(connection, name), notes=tuple(notes))
     except (psycopg.errors.UniqueViolation, psycopg.errors.RaiseException) as error:
         # somebody has just made it with another schema, which has another lock
         if error.diag.constraint_name in {"namespaces_pkey", "namespace_taken"}:
@@ -135,8 +154,7 @@ def _ask(connection: Connection, query: Any, parameters: Any = None) -> list[tup
     except psycopg.errors.InsufficientPrivilege as error:
         role = connection.info.user
         raise PermissionDenied(
-            f'the role "{role}" is neither reader nor writer of a namespace here',
-            hint="have the owner make it a member of <schema>_reader or <schema>_writer",
+            f'the role "{role}" may not do this: {error.diag.message_primary}', hint=PERMISSION_HINT
         ) from error
 
 

@@ -291,7 +291,9 @@ class PostgresStore(Store):
     def _find_schema(self, connection: Connection) -> str:
         with self._lock:
             if self._schema is None:
-                self._schema = registry.get(connection, contract.namespace_to_find(self._namespace)).schema
+                found = registry.get(connection, contract.namespace_to_find(self._namespace))
+                registry.check_structure(connection, found)
+                self._schema = found.schema
             return self._schema
 
     def _find_schema_anew(self, connection: Connection) -> str:

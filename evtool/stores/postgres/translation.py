@@ -41,6 +41,8 @@ _MARK_HINTS = {
     "schema_taken": "name another schema with --schema",
     "schema_not_ours": "name another schema with --schema; evtool overwrites nothing",
     "schema_reserved": "name another schema with --schema",
+    "watermark_timeout": "end their transactions, or wait longer: "
+    "PGOPTIONS='-c message_store.watermark_timeout=5min' evtool …",
     "sql_condition": "SET message_store.sql_condition = 'on' where the condition can be trusted",
 }
 
@@ -49,6 +51,10 @@ _TAKEN = {
     "messages_pkey": ("global_position", "a message with this global position exists"),
     "messages_stream": ("stream_position", "the stream has a message at this position"),
 }
+
+PERMISSION_HINT = (
+    "reading takes a member of <schema>_reader, writing one of <schema>_writer; import, migrate and ns take the owner"
+)
 
 # By SQLSTATE, the longest prefix first: class, what happened, what to do.
 _STATES: dict[str, tuple[type[errors.EvtoolError], str, str]] = {
@@ -64,9 +70,13 @@ _STATES: dict[str, tuple[type[errors.EvtoolError], str, str]] = {
     "57014": (errors.StoreTimeout, "the statement was cancelled", "raise statement_timeout, or try again"),
     "57": (errors.StoreUnreachable, "the server ended the connection", "try again when the server is up"),
     "08": (errors.StoreUnreachable, "the connection was lost", "try again when the server is up"),
-    "42501": (errors.PermissionDenied, "", "connect as the owner, or as a member of the namespace's group role"),
+    "42501": (errors.PermissionDenied, "", PERMISSION_HINT),
     "25006": (errors.ServerUnsuitable, "the server is read-only", "connect to the primary"),
-    "55P03": (errors.StoreTimeout, "a lock was not to be had in time", "try again, or raise lock_timeout"),
+    "55P03": (
+        errors.StoreTimeout,
+        "other transactions kept the table locked",
+        "try again when they have ended, or wait longer: PGOPTIONS='-c lock_timeout=5min' evtool …",
+    ),
     "40": (errors.StoreError, "the transaction lost against another", "try again"),
     "22P02": (errors.InvalidMessage, "", "ids are UUIDs; data and metadata are JSON"),
     "22P05": (errors.InvalidMessage, "the text holds the character \\u0000", "PostgreSQL can't store it"),

@@ -14,6 +14,10 @@ BEGIN
     EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
     END;
   END IF;
+  IF EXISTS (SELECT FROM pg_roles WHERE rolname = role_name AND NOT rolcanlogin) THEN
+    RAISE NOTICE 'The role %, which Message DB''s clients connect as, may not log in', quote_ident(role_name)
+      USING HINT = format('ALTER ROLE %I LOGIN', role_name);
+  END IF;
   IF EXISTS (SELECT FROM pg_roles WHERE rolname = role_name AND rolsuper)
     OR pg_has_role(role_name, _writer, 'MEMBER') THEN
     RETURN true;
