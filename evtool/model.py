@@ -215,7 +215,7 @@ class NamespaceState:
     @property
     def current(self) -> bool:
         """Whether there is nothing to do."""
-        return not self.pending and self.functions == "current" and self.structure is not None and self.roles
+        return not self.pending and self.functions == "current" and self.structure is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import msgspec
@@ -68,10 +68,8 @@ def read(stream: Readable) -> Iterator[Record]:
     Raises:
         ImportRefused: INVALID_JSON, INVALID_RECORD or INVALID_TIME, with the line.
     """
-    number = 0
     blank = 0
-    for line in _told(_lines(stream), lambda: number + 1):
-        number += 1
+    for number, line in _numbered(_lines(stream)):
         try:
             record = _decoder.decode(line)
         except (ValueError, RecursionError) as error:
@@ -113,12 +111,14 @@ def read(stream: Readable) -> Iterator[Record]:
         yield record
 
 
-def _told(lines: Iterator[bytes], number: Callable[[], int]) -> Iterator[bytes]:
-    """Lines; where the stream breaks off among them, it says in which."""
+def _numbered(lines: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Lines with their numbers, from 1; where the stream breaks off, the error says in which."""
+    number = 0
     try:
-        yield from lines
+        for number, line in enumerate(lines, 1):
+            yield number, line
     except ImportRefused as error:
-        error.line = number()
+        error.line = number + 1
         raise
 
 

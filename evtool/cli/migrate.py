@@ -67,7 +67,7 @@ def status(outer_dsn: str | None, dsn: str | None, json_: bool) -> None:
     for state in states:
         if state.note:
             output.talk(f"{state.name or 'registry'}: {state.note}")
-    if any(not state.current and not state.note for state in states):
+    if any(not (state.current and state.roles) and not state.note for state in states):
         output.talk("To bring it up to date: evtool migrate")
 
 

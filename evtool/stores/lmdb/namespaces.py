@@ -12,7 +12,6 @@ import hashlib
 import json
 import re
 import secrets
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -92,7 +91,6 @@ class Namespaces:
         self._map_size = map_size
         registry = environment(folder / _REGISTRY, map_size)
         self.registry = Database(registry, None)
-        self._lock = threading.Lock()
         self._environments: dict[str, Environment] = {}
 
     def list(self) -> list[Namespace]:
@@ -159,8 +157,7 @@ class Namespaces:
         folder = self.registry.write(remove)
         # after the registry has let go of it: a crash in between leaves a folder that nobody looks for
         self._environment(folder).delete()
-        with self._lock:
-            self._environments.pop(folder, None)
+        self._environments.pop(folder, None)
 
     def database(self, name: str) -> Database:
         """The database of a namespace.
@@ -173,19 +170,18 @@ class Namespaces:
 
     def close(self) -> None:
         """Closes all environments."""
-        with self._lock:
-            environments = [*self._environments.values()]
-            self._environments.clear()
+        environments = [*self._environments.values()]
+        self._environments.clear()
         for one in environments:
             one.close()
         self.registry.close()
 
     def _environment(self, folder: str) -> Environment:
-        with self._lock:
-            found = self._environments.get(folder)
-            if found is None:
-                found = self._environments[folder] = environment(self.folder / folder, self._map_size)
-            return found
+        # no lock here, which a fork could leave locked for ever in the child; `environment` has one that is fit for it
+        found = self._environments.get(folder)
+        if found is None:
+            found = self._environments[folder] = environment(self.folder / folder, self._map_size)
+        return found
 
     def _make(self, name: str, folder: str, env: Environment) -> None:
         """Makes the environment of a namespace while nobody can delete it: else what is written could get lost."""

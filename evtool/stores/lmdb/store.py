@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -58,7 +57,6 @@ class LMDBStore(Store):
         """
         self._namespace = settings.namespace(namespace)
         self._namespaces = namespaces or Namespaces(folder, map_size)
-        self._lock = threading.Lock()
         self._database: Database | None = None
 
     @property
@@ -292,15 +290,15 @@ class LMDBStore(Store):
                 return action()
             except (NamespaceNotFound, NotMigrated):
                 # deleted since it was opened, and perhaps made anew
-                with self._lock:
-                    self._database = None
+                self._database = None
                 return action()
 
     def _open(self) -> Database:
-        with self._lock:
-            if self._database is None:
-                self._database = self._namespaces.database(self._namespace)
-            return self._database
+        # without a lock, which a fork could leave locked for ever in the child; two may look it up, to the same end
+        database = self._database
+        if database is None:
+            database = self._database = self._namespaces.database(self._namespace)
+        return database
 
 
 def _append(

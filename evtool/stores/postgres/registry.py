@@ -48,18 +48,18 @@ def get(connection: Connection, name: str) -> Namespace:
     return found
 
 
-def check_structure(connection: Connection, namespace: Namespace) -> None:
-    """Makes sure that this evtool knows the tables of a namespace.
+def check_structure(connection: Connection, schema: str) -> None:
+    """Makes sure that this evtool knows the tables of a schema, for what doesn't go through its functions.
 
     Raises:
         DatabaseTooNew: a newer evtool made them.
     """
-    query = sql.SQL("SELECT version_num FROM {}.evtool_version").format(sql.Identifier(namespace.schema))
+    query = sql.SQL("SELECT version_num FROM {}.evtool_version").format(sql.Identifier(schema))
     row = connection.execute(query).fetchone()
     known = sqltext.structure_version(scripts.NAMESPACE)
     if row is not None and row[0] > known:
         raise DatabaseTooNew(
-            f'the namespace "{namespace.name}" has structure {row[0]}, and this evtool knows {known} at the most',
+            f"the schema {schema} has structure {row[0]}, and this evtool knows {known} at the most",
             hint="a newer evtool migrated it: upgrade evtool (pip install -U evtool)",
         )
 

@@ -29,7 +29,7 @@ from evtool.model import (
 )
 from evtool.ndjson import Record
 from evtool.store import Ability, Store
-from evtool.stores.postgres import copying, registry
+from evtool.stores.postgres import exporting, importing, registry
 from evtool.stores.postgres.connection import Connection, Connector
 from evtool.stores.postgres.translation import translate, translated
 
@@ -187,11 +187,12 @@ class PostgresStore(Store):
         try:
             with translated(self._namespace):
                 schema = self._find_schema_anew(connection)
+                registry.check_structure(connection, schema)
                 query = sql.SQL(_WATERMARK).format(ns=sql.Identifier(schema))
                 with connection.transaction():
                     row = connection.execute(query).fetchone()
                 assert row is not None
-                yield from copying.export(connection, schema, selection, row[0])
+                yield from exporting.export(connection, schema, selection, row[0])
         finally:
             connection.close()
 
@@ -200,7 +201,9 @@ class PostgresStore(Store):
         connection = self._connector.open()
         try:
             with translated(self._namespace):
-                return copying.import_batch(connection, self._find_schema_anew(connection), records)
+                schema = self._find_schema_anew(connection)
+                registry.check_structure(connection, schema)
+                return importing.import_batch(connection, schema, records)
         finally:
             connection.close()
 
@@ -291,9 +294,7 @@ class PostgresStore(Store):
     def _find_schema(self, connection: Connection) -> str:
         with self._lock:
             if self._schema is None:
-                found = registry.get(connection, contract.namespace_to_find(self._namespace))
-                registry.check_structure(connection, found)
-                self._schema = found.schema
+                self._schema = registry.get(connection, contract.namespace_to_find(self._namespace)).schema
             return self._schema
 
     def _find_schema_anew(self, connection: Connection) -> str:
