@@ -54,4 +54,7 @@ def parse_bound(text: str) -> datetime:
         raise InvalidArgument(
             f"not a date or time: {text[:40]!r}", hint="write 2025-07-01 or 2025-07-01T10:00:00Z"
         ) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError as error:
+        raise InvalidArgument(f"not a moment of the years 1 to 9999: {text[:40]!r}") from error

@@ -105,7 +105,7 @@ class Meter:
         self._quiet = mode == "none"
         self._by_bytes = total_bytes is not None
         self._start = time.monotonic()
-        if mode == "auto" and sys.stderr.isatty():
+        if mode == "auto" and (sys.stderr is not None and sys.stderr.isatty()):
             from tqdm import tqdm
 
             unit = "B" if self._by_bytes else " events"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from evtool.model import Message
 
 _PAGE = 1000
+_LAST = 2**63 - 1  # a bigint's
 
 
 @click.command()
@@ -105,3 +106,5 @@ def _pages(
         if len(messages) < size or left == 0:
             return
         position = (messages[-1].global_position if by_global else messages[-1].position) + 1
+        if position > _LAST:
+            return

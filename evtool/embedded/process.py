@@ -254,4 +254,5 @@ def conninfo(socket_folder: str, port: int) -> str:
     """libpq's key=value string for the superuser of a server on a Unix socket."""
     if re.search(r"[\s'\\]", socket_folder):
         socket_folder = "'" + re.sub(r"(['\\])", r"\\\1", socket_folder) + "'"
-    return f"host={socket_folder} port={port} user=postgres dbname=postgres"
+    # an empty hostaddr keeps PGHOSTADDR, or a service file's, from leading to another server
+    return f"host={socket_folder} hostaddr='' port={port} user=postgres dbname=postgres"

@@ -16,6 +16,7 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 
 \ir functions/role_name.sql
 \ir functions/grant_namespace.sql
+\ir functions/lock_namespace.sql
 \ir functions/drop_namespace_roles.sql
 \ir functions/ensure_client_role.sql
 \ir functions/check_schema_name.sql

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 from psycopg import conninfo
 from psycopg.types.string import TextLoader
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from evtool import settings
 from evtool.errors import InvalidDsn, ServerUnsuitable, StoreUnreachable
@@ -28,6 +30,16 @@ _POOL_SIZE = 16
 _POOL_SECONDS = 30.0
 
 
+_SETTINGS = """
+    SET search_path = pg_catalog, pg_temp;
+    SET default_transaction_isolation = 'read committed'
+"""
+
+# The pools of a process that has forked since: their connections are the parent's, and not to be touched, not even to
+# be closed, which losing the last reference would do.
+_abandoned: list[object] = []
+
+
 class Connector:
     """Opens connections to one database: a pool for calls, single ones for journeys."""
 
@@ -42,14 +54,17 @@ class Connector:
         """
         self._parameters = _parameters(dsn)
         self._pool: ConnectionPool[Connection] | None = None
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
 
     @contextlib.contextmanager
     def pooled(self) -> Iterator[Connection]:
         """A connection in autocommit for a single call, given back afterwards."""
-        pool = self._pool or self._open_pool()
         try:
-            with pool.connection() as connection:
+            with self._get_pool().connection() as connection:
                 yield connection
+        except PoolClosed as error:
+            raise StoreUnreachable("the store was closed meanwhile", hint="open it again") from error
         except PoolTimeout as error:
             raise StoreUnreachable("no connection to the database could be had", hint="try again later") from error
 
@@ -75,15 +90,25 @@ class Connector:
 
     def close(self) -> None:
         """Closes the pool."""
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None and self._pid == os.getpid():
+            pool.close()
+
+    def _get_pool(self) -> ConnectionPool[Connection]:
+        with self._lock:
+            if self._pid != os.getpid():
+                _abandoned.append(self._pool)
+                self._pool, self._pid = None, os.getpid()
+            if self._pool is None:
+                self._pool = self._open_pool()
+            return self._pool
 
     def _open_pool(self) -> ConnectionPool[Connection]:
         # A pool retries a failing connection in the background and reports a time-out in the end, without the reason.
         # One connection of our own says at once what is wrong.
         self.open().close()
-        self._pool = ConnectionPool(
+        return ConnectionPool(
             kwargs=self._parameters,
             min_size=0,
             max_size=_POOL_SIZE,
@@ -92,13 +117,12 @@ class Connector:
             open=True,
             name="evtool",
         )
-        return self._pool
 
 
 def _parameters(dsn: str) -> dict[str, Any]:
     try:
         given: dict[str, Any] = conninfo.conninfo_to_dict(dsn)
-    except psycopg.Error:
+    except (psycopg.Error, UnicodeEncodeError):
         # not "from error": libpq's message may quote the DSN, password and all, and -v would show it
         raise InvalidDsn(
             "the DSN is not one that PostgreSQL understands",
@@ -121,9 +145,11 @@ def _prepare(connection: Connection) -> None:
     """Sets what every connection needs.
 
     JSON stays text: psycopg would make floats of its numbers. Transactions are READ COMMITTED, as the functions need
-    them, whatever the role's or the database's default is.
+    them, whatever the role's or the database's default is. And no operator of a schema in the role's search_path stands
+    in for PostgreSQL's own: somebody could have made it there to be run by whoever exports.
     """
     connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+    connection.execute(_SETTINGS)
     connection.adapters.register_loader("jsonb", TextLoader)
     connection.adapters.register_loader("json", TextLoader)
 

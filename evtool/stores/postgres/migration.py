@@ -139,12 +139,14 @@ def migrate(connection: Connection) -> Iterator[MigrationStep]:
 def _migrate_one(connection: Connection, target: _Target) -> MigrationStep:
     with Notices(connection) as notes, _Explained(target), structure.transaction(connection) as outer:
         connection.execute(scripts.lock(None if target.name is None else target.schema))
+        if target.name is not None and registry.find(connection, target.name) is None:
+            return MigrationStep(target.name, target.schema, "left alone", None, ("it was deleted meanwhile",))
         done = []
         is_new = target.name is None and not registry.is_installed(connection)
         if is_new:
             _refuse_foreign_registry(connection)
             connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(target.schema)))
-        versions = {} if is_new else _structure_versions(connection)
+        versions = {} if is_new else _structure_versions(connection, target.schema)
         current = versions.get(target.schema)
         if current is None and not is_new:
             raise MigrationFailed(
@@ -281,10 +283,12 @@ def _comment(name: str) -> str:
     return f'"{name}"'
 
 
-def _structure_versions(connection: Connection) -> dict[str, str]:
-    """The version of the tables of each schema that has any."""
+def _structure_versions(connection: Connection, only: str | None = None) -> dict[str, str]:
+    """The version of the tables of each schema that has any, or of one."""
     versions = {}
     for (schema,) in connection.execute(_STRUCTURES).fetchall():
+        if only not in {None, schema}:
+            continue
         query = sql.SQL("SELECT version_num FROM {}.evtool_version").format(sql.Identifier(schema))
         row = connection.execute(query).fetchone()
         if row is not None:

@@ -113,7 +113,10 @@ def check_new(connection: Connection, name: str, schema: str) -> bool:
 def delete_script(schema: str) -> sql.Composed:
     """The SQL that removes a namespace."""
     # IF EXISTS: a schema that was dropped by hand leaves a namespace to be deleted
-    drop = "DROP SCHEMA IF EXISTS {schema} CASCADE;\n{forget};\nSELECT evtool.drop_namespace_roles({literal});\n"
+    drop = (
+        "SELECT evtool.lock_namespace({literal});\nDROP SCHEMA IF EXISTS {schema} CASCADE;\n{forget};\n"
+        "SELECT evtool.drop_namespace_roles({literal});\n"
+    )
     return sql.SQL(drop).format(
         schema=sql.Identifier(schema),
         literal=sql.Literal(schema),

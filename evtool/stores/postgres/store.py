@@ -47,8 +47,8 @@ _CATEGORIES = "SELECT * FROM {ns}.list_categories()"
 _LAST_POSITION = "SELECT max(global_position) FROM {ns}.messages"
 _WATERMARK = "SELECT {ns}.watermark()"
 
-# invalid schema name, undefined function, undefined table
-_SCHEMA_IS_GONE = frozenset({"3F000", "42883", "42P01"})
+# invalid schema name, undefined function, undefined table, and a table that is dropped at this moment
+_SCHEMA_IS_GONE = frozenset({"3F000", "42883", "42P01", "XX000"})
 
 
 class PostgresStore(Store):
@@ -68,6 +68,7 @@ class PostgresStore(Store):
         self._dsn = dsn
         self._namespace = settings.namespace(namespace)
         self._connector = connector or Connector(dsn)
+        self._owns_connector = connector is None
         self._lock = threading.Lock()
         self._queries: dict[str, sql.Composed] = {}
         self._schema: str | None = None
@@ -87,8 +88,9 @@ class PostgresStore(Store):
         return PostgresStore(self._dsn, name, connector=self._connector)
 
     def close(self) -> None:
-        """Gives back all connections."""
-        self._connector.close()
+        """Gives back all connections; those of another store, which are shared, stay."""
+        if self._owns_connector:
+            self._connector.close()
 
     def write_message(
         self,
@@ -287,7 +289,8 @@ class PostgresStore(Store):
         """A query with the schema in it, made once."""
         composed = self._queries.get(query)
         if composed is None:
-            schema = sql.Identifier(self._find_schema(connection))
+            # a % in the name would be taken for a placeholder
+            schema = sql.SQL(sql.Identifier(self._find_schema(connection)).as_string().replace("%", "%%"))
             composed = self._queries[query] = sql.SQL(query).format(ns=schema)
         return composed
 

@@ -29,6 +29,7 @@ _MARKS: dict[str, type[errors.EvtoolError]] = {
     "standby": errors.ServerUnsuitable,
     "isolation": errors.ServerUnsuitable,
     "watermark_timeout": errors.StoreTimeout,
+    "sequence_behind": errors.ServerUnsuitable,
     "schema_name_length": errors.NamespaceRefused,
     "schema_reserved": errors.NamespaceRefused,
     "schema_taken": errors.NamespaceRefused,

@@ -14,7 +14,7 @@ BEGIN
     RAISE EXCEPTION 'A schema''s name has 1 to 63 bytes; this one has %', octet_length(schema_name)
       USING CONSTRAINT = 'schema_name_length';
   END IF;
-  IF schema_name LIKE 'pg\_%' OR schema_name IN ('evtool', 'information_schema', 'public') THEN
+  IF starts_with(schema_name, 'pg_') OR schema_name IN ('evtool', 'information_schema', 'public') THEN
     RAISE EXCEPTION 'The schema name % is reserved', quote_ident(schema_name)
       USING CONSTRAINT = 'schema_reserved';
   END IF;

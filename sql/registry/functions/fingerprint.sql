@@ -4,6 +4,7 @@ CREATE OR REPLACE FUNCTION evtool.fingerprint(schema_name text)
 RETURNS text
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
+SET quote_all_identifiers = off
 AS $$
   SELECT md5(COALESCE(string_agg(definition, E'\n' ORDER BY definition COLLATE "C"), ''))
   FROM (

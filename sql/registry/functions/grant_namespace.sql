@@ -16,6 +16,9 @@ DECLARE
   _function regprocedure;
 BEGIN
   EXECUTE format('REVOKE ALL ON SCHEMA %I FROM PUBLIC', schema_name);
+  -- default privileges of the owner may have given PUBLIC more than PostgreSQL does
+  EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA %I FROM PUBLIC', schema_name);
+  EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA %I FROM PUBLIC', schema_name);
   EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA %I FROM PUBLIC', schema_name);
 
   FOREACH _role IN ARRAY ARRAY[_reader, _writer] LOOP
@@ -27,6 +30,8 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = _role) THEN
       BEGIN
         EXECUTE format('CREATE ROLE %I NOLOGIN', _role);
+        -- what drop_namespace_roles knows it by: a role that was there before is not evtool's to drop
+        EXECUTE format('COMMENT ON ROLE %I IS %L', _role, 'made by evtool');
       EXCEPTION
         -- roles belong to the cluster: a migration of another database may have made it just now
         WHEN duplicate_object OR unique_violation THEN NULL;
