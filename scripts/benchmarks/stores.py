@@ -230,17 +230,6 @@ def _lmdb(folder: Path, lines: bytes, rounds: int) -> Iterator[Row]:
         higher_is_better=True,
         note="ours parses and checks the file as well; the pairs are put in the order in which the import makes them",
     )
-    with evtool.connect(f"lmdb://{folder}/source") as store:
-        batch = [evtool.NewMessage("Deposited", _DATA)] * 100
-        for what, unit, number, call in (
-            ("export", "events/s", count, lambda: sum(one.count for one in store.export(evtool.Selection()))),
-            ("write", "µs", 0, lambda: store.write_message(None, "ours-1", "Deposited", _DATA)),
-            ("batch of 100", "µs", 0, lambda: store.write_messages("ours-1", batch)),
-            ("stream read of 10", "µs", 0, lambda: store.get_stream_messages("ours-1", 0, 10)),
-            ("category read of 10", "µs", 0, lambda: store.get_category_messages("order", 1, 10)),
-        ):
-            figure = number / seconds(call) if number else _microseconds(call)()
-            yield compared(f"LMDB: {what}", unit, [(figure, figure)], side="none", target=None)
 
 
 def _tables(folder: Path) -> list[list[tuple[bytes, bytes]]]:
