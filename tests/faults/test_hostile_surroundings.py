@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -9,10 +10,12 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import make_conninfo as conninfo_with
 
 import evtool
+from evtool import ndjson
 from evtool.embedded.process import conninfo
-from evtool.errors import ServerUnsuitable
+from evtool.errors import ServerUnsuitable, StoreTimeout
 from evtool.stores.postgres import PostgresStore
 
 
@@ -127,3 +130,28 @@ def test_writers_under_another_default_isolation_do_not_collide(empty_dsn: str) 
 def test_the_embedded_dsn_names_its_server_whatever_the_environment_says() -> None:
     """PGHOSTADDR or a service's hostaddr can't lead the embedded DSN to another server."""
     assert "hostaddr=''" in conninfo("/some/folder", 5432)
+
+
+def test_an_import_gives_up_behind_a_busy_writer(dsn: str, namespace: str, connection: psycopg.Connection) -> None:
+    """An import waits for writers as long as lock_timeout allows, then says so and leaves them alone."""
+    line = (
+        b'{"id":"00000000-0000-4000-8000-000000000001","stream":"a-1","type":"T","pos":0,"gpos":7,'
+        b'"data":null,"meta":null,"time":"2025-01-01T00:00:00.000000Z"}'
+    )
+    impatient = conninfo_with(dsn, options="-c lock_timeout=200")
+    with evtool.connect(impatient, namespace) as store:
+        with connection.transaction():
+            connection.execute("SELECT write_message(gen_random_uuid()::varchar, 'b-1', 'T', NULL)")
+            with pytest.raises(StoreTimeout):
+                store.import_batch(ndjson.read(io.BytesIO(line)))
+        assert store.import_batch(ndjson.read(io.BytesIO(line))).imported == 1
+
+
+def test_an_empty_import_waits_for_nobody(dsn: str, namespace: str, connection: psycopg.Connection) -> None:
+    """A file without messages takes no lock."""
+    with (
+        evtool.connect(conninfo_with(dsn, options="-c lock_timeout=200"), namespace) as store,
+        connection.transaction(),
+    ):
+        connection.execute("SELECT write_message(gen_random_uuid()::varchar, 'b-1', 'T', NULL)")
+        assert store.import_batch(ndjson.read(io.BytesIO(b""))).imported == 0
