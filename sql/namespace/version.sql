@@ -1,4 +1,4 @@
 -- Made by scripts/generate: what this folder holds.
 \set structure '0001'
-\set checksum '2c59c45547c4bfe48d50134cce4bf809c6a52ddf6a7f2846e02bdc5e61cf9fa7'
+\set checksum '93b19e2595e42bd2bb41d2e26069076eff38618477b1f46464bf5f6aeba4214b'
 \set evtool_version '0.1.0'

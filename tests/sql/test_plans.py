@@ -190,7 +190,7 @@ def test_a_write_finds_the_version_by_the_index(plan: Callable[..., Plan], call:
 
 
 def test_all_messages_are_read_by_the_primary_key(plan: Callable[..., Plan]) -> None:
-    """A page of all messages is a range of the primary key."""
+    """A page of all messages is a range of the primary key; its other end tells whether the sequence is right."""
     made = plan("SELECT * FROM get_all_messages(10000, 10)")
-    assert (made.nodes, made.indexes) == ({"INDEXSCAN"}, {"messages_pkey"})
-    assert made.visited == 10
+    assert (made.nodes - {"INDEXONLYSCAN"}, made.indexes) == ({"INDEXSCAN"}, {"messages_pkey"})
+    assert made.visited <= 11

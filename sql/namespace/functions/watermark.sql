@@ -19,6 +19,7 @@ DECLARE
   _deadline timestamptz := clock_timestamp() + _timeout;
   _watermark bigint;
   _greatest bigint;
+  _last bigint;
   _writers text[];
   _pids integer[];
   _pause double precision := 0.001;
@@ -37,19 +38,8 @@ BEGIN
         HINT = 'Call it outside of a transaction, or in one with ISOLATION LEVEL READ COMMITTED.';
   END IF;
 
-  -- before the sequence is read, so that whoever writes in between can't be above it. It also locks the table before
-  -- the sequence, in the order in which everybody does who drops them.
-  SELECT max(messages.global_position) INTO _greatest FROM messages;
-
   SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END INTO _watermark
   FROM messages_global_position_seq;
-
-  IF _greatest > _watermark THEN
-    -- rows that came by another way than these functions, logical replication for one, which leaves sequences behind
-    RAISE EXCEPTION 'The sequence of global positions is at %, behind the greatest in the table, %', _watermark, _greatest
-      USING ERRCODE = 'object_not_in_prerequisite_state', CONSTRAINT = 'sequence_behind',
-        HINT = format('As the owner: SELECT setval(''%s'', %s)', 'messages_global_position_seq'::regclass, _greatest);
-  END IF;
 
   SELECT array_agg(virtualtransaction), array_agg(pid) INTO _writers, _pids
   FROM pg_locks
@@ -76,6 +66,17 @@ BEGIN
       AND granted AND pid IS DISTINCT FROM pg_backend_pid()
       AND virtualtransaction = ANY (_writers);
   END LOOP;
+
+  -- the table before the sequence, so that whoever writes in between can't be above it
+  SELECT max(messages.global_position) INTO _greatest FROM messages;
+  SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END INTO _last
+  FROM messages_global_position_seq;
+  IF _greatest > _last THEN
+    -- rows that came by another way than these functions, logical replication for one, which leaves sequences behind
+    RAISE EXCEPTION 'The sequence of global positions is at %, behind the greatest in the table, %', _last, _greatest
+      USING ERRCODE = 'object_not_in_prerequisite_state', CONSTRAINT = 'sequence_behind',
+        HINT = format('As the owner: SELECT setval(''%s'', %s)', 'messages_global_position_seq'::regclass, _greatest);
+  END IF;
 
   RETURN _watermark;
 END;
