@@ -251,7 +251,7 @@ class LMDBStore(Store):
         with translated():
             found = self._namespaces.registry.version()
             states = [_state(None, "registry", found)]
-            if found:
+            if found == VERSION:
                 for one in self._namespaces.list():
                     # an environment that was never used is made when it is
                     version = self._namespaces.database(one.name).version() or VERSION
@@ -360,7 +360,8 @@ def _refuse_condition(condition: str | None) -> None:
 def _state(name: str | None, schema: str, found: int) -> NamespaceState:
     versions = tuple(f"{number:04}" for number in range(found + 1, VERSION + 1))
     note = f"a newer evtool made structure {found:04}: upgrade evtool" if found > VERSION else None
-    return NamespaceState(name, schema, f"{found:04}" if found else None, versions, "current", roles=True, note=note)
+    functions = "outdated" if note else "current"
+    return NamespaceState(name, schema, f"{found:04}" if found else None, versions, functions, roles=True, note=note)
 
 
 def _action(found: int) -> str:
