@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from evtool import files, ndjson
-from evtool.model import ImportSummary
+from evtool.imports import ImportSummary
 from evtool.ndjson import Record
 from evtool.progress import EVERY, Listener, Progress, silent
 from evtool.store import Store

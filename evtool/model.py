@@ -132,15 +132,27 @@ class Statistics:
 class Selection:
     """Which messages to export. Empty fields don't restrict.
 
+    All that are given must hold; of several categories, streams or types one is enough.
+
     Attributes:
         categories: names of categories; () is all messages.
+        streams: names of streams.
+        types: message types.
+        correlation: the category of metadata's correlationStreamName.
         since: the first time wanted, inclusive, with a time zone.
         until: the end of the time wanted, exclusive, with a time zone.
+        from_position: the first global position wanted, inclusive.
+        to_position: the last global position wanted, inclusive.
     """
 
     categories: tuple[str, ...] = ()
     since: datetime | None = None
     until: datetime | None = None
+    streams: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    correlation: str | None = None
+    from_position: int | None = None
+    to_position: int | None = None
 
     def __post_init__(self) -> None:
         """Refuses what could only be a mistake.
@@ -163,6 +175,20 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
+class Watermark:
+    """Up to where a namespace is final.
+
+    Attributes:
+        position: everything at or below it is committed now or never will be; 0 where there is nothing.
+        imports: the number of the last import on record; 0 where there is none. What an import with a greater number
+            placed at or below `position` came later.
+    """
+
+    position: int
+    imports: int
+
+
+@dataclass(frozen=True, slots=True)
 class ExportBlock:
     """Some whole lines of an export, in global order.
 
@@ -175,19 +201,6 @@ class ExportBlock:
     lines: bytes
     count: int
     last_position: int
-
-
-@dataclass(frozen=True, slots=True)
-class ImportSummary:
-    """What an import did.
-
-    Attributes:
-        imported: how many messages.
-        last_position: the greatest global position among them; None where there were none.
-    """
-
-    imported: int
-    last_position: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "evtool"
 FLOORS: list[set[str]] = [
     {"errors", "settings", "sqltext", "progress"},
     {"names", "times", "json_values"},
-    {"model"},
+    {"model", "imports"},
     {"ndjson", "contract"},
     {"files"},
     {"store"},

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from evtool.importing import import_file
-from evtool.model import ImportSummary
+from evtool.imports import ImportSummary
 from evtool.stores.postgres import PostgresStore
 from tests.cli.running import Cli
 from tests.transfer.conftest import Contents

@@ -12,7 +12,7 @@ from operator import lt
 
 from evtool import contract, json_values
 from evtool.errors import ImportRefused
-from evtool.model import ImportSummary
+from evtool.imports import ImportSummary
 from evtool.ndjson import Record
 from evtool.stores.lmdb import layout
 from evtool.stores.lmdb.environment import Transaction

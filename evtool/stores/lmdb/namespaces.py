@@ -23,6 +23,7 @@ from evtool.errors import NamespaceExists, NamespaceNotFound, NamespaceRefused
 from evtool.model import Namespace
 from evtool.stores.lmdb import layout
 from evtool.stores.lmdb.environment import MAP_SIZE, Environment, Transaction, environment, not_migrated
+from evtool.stores.lmdb.handle import VERSION
 
 _REGISTRY = "registry"
 # Names may be longer than keys.
@@ -44,6 +45,7 @@ class Database:
         """
         self._env = env
         self._make = make
+        self.newest = VERSION
         self.version = env.version
         self.close = env.close
 

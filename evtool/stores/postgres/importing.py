@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 
 from evtool.errors import EvtoolError, ImportRefused
-from evtool.model import ImportSummary
+from evtool.imports import ImportSummary
 from evtool.ndjson import Record
 from evtool.stores.postgres.connection import Connection
 from evtool.stores.postgres.copying import COLUMNS, DATA, FORMAT, META, QUOTE, STREAM, TYPE

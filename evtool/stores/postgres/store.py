@@ -14,10 +14,10 @@ from psycopg import sql
 
 from evtool import contract, json_values, settings
 from evtool.errors import WrongExpectedVersion
+from evtool.imports import ImportPlan, ImportRecord, ImportSummary
 from evtool.model import (
     CategoryInfo,
     ExportBlock,
-    ImportSummary,
     Message,
     MigrationStep,
     Namespace,
@@ -25,6 +25,7 @@ from evtool.model import (
     NewMessage,
     Selection,
     StreamInfo,
+    Watermark,
     json_text,
 )
 from evtool.ndjson import Record
@@ -46,6 +47,15 @@ _STREAMS = "SELECT * FROM {ns}.list_streams(%s, %s, %s)"
 _CATEGORIES = "SELECT * FROM {ns}.list_categories()"
 _LAST_POSITION = "SELECT max(global_position) FROM {ns}.messages"
 _WATERMARK = "SELECT {ns}.watermark()"
+_LAST_IMPORT = "SELECT coalesce(max(number), 0) FROM {ns}.imports"
+_IMPORTS = """
+    SELECT number, imported_at, source, fingerprint, options, last_line, imported, skipped, first_position,
+      last_position, replaced, complete
+    FROM {ns}.imports WHERE number > %s AND (%s::text IS NULL OR fingerprint = %s) ORDER BY number
+"""
+_GAP_SAFE = {_ALL, _WATERMARK}
+
+_PLAN = ImportPlan()
 
 # invalid schema name, undefined function, undefined table, and a table that is dropped at this moment
 _SCHEMA_IS_GONE = frozenset({"3F000", "42883", "42P01", "XX000"})
@@ -182,7 +192,13 @@ class PostgresStore(Store):
         position: int | None = self._call(_LAST_POSITION, ())[0][0]
         return position
 
-    def export(self, selection: Selection) -> Iterator[ExportBlock]:
+    def watermark(self) -> Watermark:
+        """See `Store.watermark`."""
+        position: int = self._call(_WATERMARK, ())[0][0]
+        # afterwards: an import that ends in between is in an export up to that position, and on record before it
+        return Watermark(position, self._call(_LAST_IMPORT, ())[0][0])
+
+    def export(self, selection: Selection, watermark: Watermark | None = None) -> Iterator[ExportBlock]:
         """See `Store.export`."""
         contract.check_names(*selection.categories)
         connection = self._connector.open()
@@ -190,15 +206,12 @@ class PostgresStore(Store):
             with translated(self._namespace):
                 schema = self._find_schema_anew(connection)
                 registry.check_structure(connection, schema)
-                query = sql.SQL(_WATERMARK).format(ns=sql.Identifier(schema))
-                with connection.transaction():
-                    row = connection.execute(query).fetchone()
-                assert row is not None
-                yield from exporting.export(connection, schema, selection, row[0])
+                position = self._watermark(connection, schema) if watermark is None else watermark.position
+                yield from exporting.export(connection, schema, selection, position)
         finally:
             connection.close()
 
-    def import_batch(self, records: Iterable[Record]) -> ImportSummary:
+    def import_batch(self, records: Iterable[Record], plan: ImportPlan = _PLAN) -> ImportSummary:
         """See `Store.import_batch`."""
         connection = self._connector.open()
         try:
@@ -208,6 +221,10 @@ class PostgresStore(Store):
                 return importing.import_batch(connection, schema, records)
         finally:
             connection.close()
+
+    def import_records(self, after: int = 0, fingerprint: str | None = None) -> list[ImportRecord]:
+        """See `Store.import_records`."""
+        return [_record(*row) for row in self._call(_IMPORTS, (after, fingerprint, fingerprint))]
 
     def list_namespaces(self) -> list[Namespace]:
         """See `Store.list_namespaces`."""
@@ -262,6 +279,13 @@ class PostgresStore(Store):
         finally:
             connection.close()
 
+    def _watermark(self, connection: Connection, schema: str) -> int:
+        with connection.transaction():
+            row = connection.execute(sql.SQL(_WATERMARK).format(ns=sql.Identifier(schema))).fetchone()
+        assert row is not None
+        position: int = row[0]
+        return position
+
     def _messages(self, query: str, values: tuple[Any, ...]) -> list[Message]:
         return [_message(*row) for row in self._call(query, values)]
 
@@ -272,7 +296,7 @@ class PostgresStore(Store):
             for tried in (False, True):
                 try:
                     # a transaction of our own where the default isolation of autocommit would not do
-                    with connection.transaction() if query == _ALL else contextlib.nullcontext():
+                    with connection.transaction() if query in _GAP_SAFE else contextlib.nullcontext():
                         return connection.execute(self._query(connection, query), values).fetchall()
                 except psycopg.Error as error:
                     if error.sqlstate in _SCHEMA_IS_GONE:
@@ -320,6 +344,10 @@ def _message(
 ) -> Message:
     # the server's time has no zone, and is UTC
     return Message(id_, stream_name, type_, position, global_position, data, metadata, time.replace(tzinfo=UTC))
+
+
+def _record(number: int, imported_at: datetime, *row: Any) -> ImportRecord:
+    return ImportRecord(number, imported_at.replace(tzinfo=UTC), *row)
 
 
 def _json(value: Any) -> str | None:

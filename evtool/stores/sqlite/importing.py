@@ -15,7 +15,7 @@ from typing import Any
 
 from evtool import contract, json_values
 from evtool.errors import ImportRefused
-from evtool.model import ImportSummary
+from evtool.imports import ImportSummary
 from evtool.ndjson import Record
 
 _INSERT = """
