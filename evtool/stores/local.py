@@ -81,6 +81,16 @@ class LocalStore(Store):
         """The namespace that the messages are in."""
         return self._namespace
 
+    def identity(self) -> str:
+        """See `Store.identity`: the folder itself, whatever path led to it, and the name in it."""
+        self.get_namespace(self._namespace)
+        folder = self._registry.folder
+        if folder is None:
+            return f"memory {id(self._registry)} {self._namespace}"
+        with self._translated():
+            found = folder.stat()
+        return f"folder {found.st_dev} {found.st_ino} {self._namespace}"
+
     def close(self) -> None:
         """Closes all files."""
         self._registry.close()

@@ -21,6 +21,12 @@ def add(transaction: Transaction, record: ImportRecord) -> None:
     transaction.put(_IMPORTS + layout.number(record.number), json.dumps(row).encode())
 
 
+def copy(source: Transaction, target: Transaction) -> None:
+    """Copies all records into another environment."""
+    for key, value in layout.entries(source, _IMPORTS):
+        target.put(_IMPORTS + key, value)
+
+
 def last(transaction: Transaction) -> int:
     """The number of the last record; 0 where there is none."""
     number = 0

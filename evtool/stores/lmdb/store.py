@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -23,8 +24,10 @@ from evtool.model import (
     Watermark,
 )
 from evtool.ndjson import Record
+from evtool.store import Ability
 from evtool.stores.lmdb import exporting, importing, layout, recording
 from evtool.stores.lmdb.environment import MAP_SIZE, Transaction
+from evtool.stores.lmdb.handle import Moved
 from evtool.stores.lmdb.layout import BY_CATEGORY, IDS, MESSAGES, POSITIONS, Writer
 from evtool.stores.lmdb.namespaces import Database, Namespaces
 from evtool.stores.lmdb.translation import translated
@@ -61,6 +64,17 @@ class LMDBStore(LocalStore):
     def _translated(self) -> AbstractContextManager[None]:
         return translated()
 
+    @property
+    def kind(self) -> str:
+        """LMDB."""
+        return "lmdb"
+
+    def structure_version(self) -> str:
+        """See `Store.structure_version`."""
+        self._read(lambda _: None)
+        with translated():
+            return f"{self._open().version():04}"
+
     def in_namespace(self, name: str) -> LMDBStore:
         """A store of another namespace on the same environments."""
         return LMDBStore(self._namespaces.folder, name, namespaces=self._namespaces)
@@ -84,7 +98,8 @@ class LMDBStore(LocalStore):
         """See `Store.write_messages`."""
         # as in PostgreSQL, values that aren't of their type are refused before anything else
         values = [(json_checked(message.data), json_checked(message.metadata)) for message in messages]
-        contract.check_names(stream_name, *(message.type for message in messages))
+        contract.check_names(stream_name, *(text for message in messages for text in (message.id, message.type)))
+        contract.check_bigints(expected_version)
 
         def write(transaction: Transaction) -> list[int]:
             found = layout.find_stream(transaction, stream_name)
@@ -107,6 +122,7 @@ class LMDBStore(LocalStore):
         self, stream_name: str, position: int | None = 0, batch_size: int | None = 1000, condition: str | None = None
     ) -> list[Message]:
         """See `Store.get_stream_messages`."""
+        contract.check_bigints(position, batch_size)
         contract.check_stream(stream_name)
         refuse_condition(condition)
         first, limit = first_position(position, 0), contract.limit_of(batch_size)
@@ -131,6 +147,7 @@ class LMDBStore(LocalStore):
         condition: str | None = None,
     ) -> list[Message]:
         """See `Store.get_category_messages`."""
+        contract.check_bigints(position, batch_size)
         contract.check_category(category)
         contract.check_correlation(correlation)
         contract.check_consumer_group(consumer_group_member, consumer_group_size)
@@ -204,19 +221,48 @@ class LMDBStore(LocalStore):
         """See `Store.watermark`."""
         return self._read(lambda transaction: Watermark(layout.last_position(transaction), recording.last(transaction)))
 
-    def export(self, selection: Selection, watermark: Watermark | None = None) -> Iterator[ExportBlock]:
+    def export(
+        self, selection: Selection, watermark: Watermark | None = None, *, jobs: int = 1
+    ) -> Iterator[ExportBlock]:
         """See `Store.export`."""
-        contract.check_names(*selection.categories)
-        choice = self._read(lambda transaction: exporting.Choice(transaction, selection))
+        if jobs > 1:
+            self.require(Ability.PARALLEL_EXPORT)
+        contract.check_names(*selection.texts)
+        last = None if watermark is None else watermark.position
+
+        def choose() -> tuple[Database, exporting.Choice]:
+            database = self._open()
+            with database.reading() as transaction:
+                return database, exporting.Choice(transaction, selection, last)
+
+        database, choice = self._retried(choose)
         with translated():
-            yield from exporting.export(self._open(), choice)
+            try:
+                yield from exporting.export(database, choice)
+            except (NamespaceNotFound, NotMigrated) as error:
+                # the environment is gone: what it held was replaced, unless the namespace is gone, too
+                self._namespaces.get(self._namespace)
+                raise Moved from error
 
     def import_batch(self, records: Iterable[Record], plan: ImportPlan = _PLAN) -> ImportSummary:
         """See `Store.import_batch`."""
-        # finds the namespace, anew if need be: the import itself can't be tried again
-        self._read(lambda _: None)
-        with translated():
-            return self._open().write(lambda transaction: importing.import_batch(transaction, records), once=True)
+        begun = False
+
+        def run(transaction: Transaction) -> ImportSummary:
+            nonlocal begun
+            begun = True
+            return importing.import_batch(transaction, records, plan, lambda: self._namespaces.build(self._open()))
+
+        def attempt() -> ImportSummary:
+            return self._open().write(run, once=True, keep=not plan.dry_run)
+
+        # what was begun can't be tried again, since records are read once
+        summary = self._retried(attempt, unless=lambda: begun)
+        # enters the folder to which they may have moved; who deletes the namespace meanwhile, deletes what was imported
+        self._database = None
+        with contextlib.suppress(NamespaceNotFound):
+            self._read(lambda _: None)
+        return summary
 
     def import_records(self, after: int = 0, fingerprint: str | None = None) -> list[ImportRecord]:
         """See `Store.import_records`."""
@@ -232,14 +278,18 @@ class LMDBStore(LocalStore):
     def _write(self, action: Callable[[Transaction], _T]) -> _T:
         return self._retried(lambda: self._open().write(action))
 
-    def _retried(self, action: Callable[[], _T]) -> _T:
+    def _retried(self, action: Callable[[], _T], unless: Callable[[], bool] = lambda: False) -> _T:
+        deleted = False
         with translated():
-            try:
-                return action()
-            except (NamespaceNotFound, NotMigrated):
-                # deleted since it was opened, and perhaps made anew
-                self._database = None
-                return action()
+            while True:
+                try:
+                    return action()
+                except (NamespaceNotFound, NotMigrated, Moved) as error:
+                    # deleted since it was opened, and perhaps made anew; or its messages were replaced
+                    if unless() or (deleted and not isinstance(error, Moved)):
+                        raise
+                    deleted = not isinstance(error, Moved)
+                    self._database = None
 
     def _open(self) -> Database:
         # without a lock, which a fork could leave locked for ever in the child; two may look it up, to the same end

@@ -24,6 +24,7 @@ from evtool.model import (
     Watermark,
 )
 from evtool.ndjson import Record
+from evtool.store import Ability
 from evtool.stores.local import LocalStore, first_position, json_checked, refuse_condition
 from evtool.stores.sqlite import exporting, importing
 from evtool.stores.sqlite.database import Database
@@ -99,6 +100,17 @@ class SQLiteStore(LocalStore):
 
     def _translated(self) -> AbstractContextManager[None]:
         return translated()
+
+    @property
+    def kind(self) -> str:
+        """SQLite."""
+        return "sqlite"
+
+    def structure_version(self) -> str:
+        """See `Store.structure_version`."""
+        self._find()
+        with translated():
+            return f"{self._open().version():04}"
 
     def in_namespace(self, name: str) -> SQLiteStore:
         """A store of another namespace on the same files."""
@@ -236,19 +248,24 @@ class SQLiteStore(LocalStore):
         """See `Store.watermark`."""
         return self._read(lambda c: Watermark(*c.execute(_WATERMARK).fetchone()))
 
-    def export(self, selection: Selection, watermark: Watermark | None = None) -> Iterator[ExportBlock]:
+    def export(
+        self, selection: Selection, watermark: Watermark | None = None, *, jobs: int = 1
+    ) -> Iterator[ExportBlock]:
         """See `Store.export`."""
-        contract.check_names(*selection.categories)
+        if jobs > 1:
+            self.require(Ability.PARALLEL_EXPORT)
+        contract.check_names(*selection.texts)
+        last = None if watermark is None else watermark.position
         self._find()
         with translated():
-            yield from self._open().export(lambda connection: exporting.export(connection, selection))
+            yield from self._open().export(lambda connection: exporting.export(connection, selection, last))
 
     def import_batch(self, records: Iterable[Record], plan: ImportPlan = _PLAN) -> ImportSummary:
         """See `Store.import_batch`."""
         # the import itself can't be tried again, since records are read once
         self._find()
         with translated(), self._open().writing() as connection:
-            return importing.import_batch(connection, records)
+            return importing.import_batch(connection, records, plan)
 
     def import_records(self, after: int = 0, fingerprint: str | None = None) -> list[ImportRecord]:
         """See `Store.import_records`."""
