@@ -70,6 +70,11 @@ CREATE TABLE imports (
 
 CREATE INDEX imports_fingerprint ON imports (fingerprint, number) WHERE fingerprint IS NOT NULL;
 
-CREATE INDEX messages_time ON messages USING brin (time) WITH (autosummarize = on);
+CREATE INDEX messages_time ON messages USING brin (
+  time,
+  type text_bloom_ops (n_distinct_per_range = 200)
+) WITH (pages_per_range = 32);
+
+ALTER TABLE messages SET (autovacuum_vacuum_insert_scale_factor = 0.05);
 
 UPDATE evtool_version SET version_num='0002' WHERE evtool_version.version_num = '0001';
