@@ -203,16 +203,19 @@ def test_a_slice_is_imported_beside_what_is_there(import_lines: Import, export: 
     )
 
 
-def test_an_import_keeps_writers_out_until_it_ends(cli: Cli, namespace: str, dsn: str) -> None:
+@pytest.mark.parametrize("filled", [False, True], ids=["empty", "filled"])
+def test_an_import_keeps_writers_out_until_it_ends(cli: Cli, namespace: str, dsn: str, filled: bool) -> None:
     """A writer that comes in the middle waits, and then lands above the imported positions."""
+    if filled:
+        cli("import", stdin=line(4000, stream="earlier-1")).ok()
     importing = cli.start("import")
     assert importing.stdin is not None
     importing.stdin.write(lines(range(1, 3000)))
     importing.stdin.flush()
     with psycopg.connect(dsn, autocommit=True) as watching:
-        _wait_for_lock(watching, namespace, "ShareRowExclusiveLock", granted=True)
+        _wait_for_lock(watching, namespace, "mode = 'ShareRowExclusiveLock' AND granted")
         writing = cli.start("write", "written-1", "T")
-        _wait_for_lock(watching, namespace, "RowExclusiveLock", granted=False)
+        _wait_for_lock(watching, namespace, "NOT granted")
     importing.stdin.write(line(5000))
     _, error = importing.communicate()
     assert importing.returncode == 0, error
@@ -221,14 +224,13 @@ def test_an_import_keeps_writers_out_until_it_ends(cli: Cli, namespace: str, dsn
     assert json.loads(cli("read", "written-1").ok().out)["gpos"] == 5001
 
 
-def _wait_for_lock(connection: psycopg.Connection, namespace: str, mode: str, *, granted: bool) -> None:
-    """Until a lock on the table is held, or asked for; the server is asked again and again, for up to 30 s."""
+def _wait_for_lock(connection: psycopg.Connection, namespace: str, such: str) -> None:
+    """Until there is such a lock on the table; the server is asked again and again, for up to 30 s."""
     connection.execute("SET statement_timeout = '30s'")
     connection.execute(
         f"""DO $$ BEGIN
           WHILE NOT EXISTS (
-            SELECT FROM pg_locks WHERE relation = '{namespace}.messages'::regclass
-              AND mode = '{mode}' AND granted = {granted}
+            SELECT FROM pg_locks WHERE relation = '{namespace}.messages'::regclass AND {such}
           ) LOOP PERFORM pg_sleep(0.005); END LOOP;
         END $$"""
     )

@@ -30,7 +30,7 @@ from evtool.model import (
 )
 from evtool.ndjson import Record
 from evtool.store import Ability, Store
-from evtool.stores.postgres import exporting, importing, registry
+from evtool.stores.postgres import exporting, importing, parallel, registry, selecting
 from evtool.stores.postgres.connection import Connection, Connector
 from evtool.stores.postgres.translation import translate, translated
 
@@ -47,11 +47,17 @@ _STREAMS = "SELECT * FROM {ns}.list_streams(%s, %s, %s)"
 _CATEGORIES = "SELECT * FROM {ns}.list_categories()"
 _LAST_POSITION = "SELECT max(global_position) FROM {ns}.messages"
 _WATERMARK = "SELECT {ns}.watermark()"
+_STRUCTURE = "SELECT version_num FROM {ns}.evtool_version"
 _LAST_IMPORT = "SELECT coalesce(max(number), 0) FROM {ns}.imports"
 _IMPORTS = """
     SELECT number, imported_at, source, fingerprint, options, last_line, imported, skipped, first_position,
       last_position, replaced, complete
     FROM {ns}.imports WHERE number > %s AND (%s::text IS NULL OR fingerprint = %s) ORDER BY number
+"""
+# The moment at which a server was started is its own, which its system identifier, shared with its clones, is not.
+_IDENTITY = """
+    SELECT extract(epoch FROM pg_postmaster_start_time())::text, d.oid, n.oid FROM pg_database d, pg_namespace n
+    WHERE d.datname = current_database() AND n.nspname = %s
 """
 _GAP_SAFE = {_ALL, _WATERMARK}
 
@@ -92,6 +98,21 @@ class PostgresStore(Store):
     def abilities(self) -> frozenset[Ability]:
         """All of them."""
         return frozenset(Ability)
+
+    @property
+    def kind(self) -> str:
+        """PostgreSQL."""
+        return "postgresql"
+
+    def structure_version(self) -> str:
+        """See `Store.structure_version`."""
+        return str(self._call(_STRUCTURE, ())[0][0])
+
+    def identity(self) -> str:
+        """See `Store.identity`: a server, a database of it, a schema of that."""
+        with translated(self._namespace), self._connector.pooled() as connection:
+            row = connection.execute(_IDENTITY, (self._find_schema_anew(connection),)).fetchone()
+        return f"postgres {row}"
 
     def in_namespace(self, name: str) -> PostgresStore:
         """A store of another namespace on the same connections."""
@@ -198,16 +219,20 @@ class PostgresStore(Store):
         # afterwards: an import that ends in between is in an export up to that position, and on record before it
         return Watermark(position, self._call(_LAST_IMPORT, ())[0][0])
 
-    def export(self, selection: Selection, watermark: Watermark | None = None) -> Iterator[ExportBlock]:
+    def export(
+        self, selection: Selection, watermark: Watermark | None = None, *, jobs: int = 1
+    ) -> Iterator[ExportBlock]:
         """See `Store.export`."""
-        contract.check_names(*selection.categories)
+        contract.check_names(*selection.texts)
         connection = self._connector.open()
         try:
             with translated(self._namespace):
                 schema = self._find_schema_anew(connection)
                 registry.check_structure(connection, schema)
                 position = self._watermark(connection, schema) if watermark is None else watermark.position
-                yield from exporting.export(connection, schema, selection, position)
+                with exporting.snapshot(connection):
+                    chosen = selecting.choose(connection, schema, selection, position)
+                    yield from parallel.export(connection, self._connector.open, chosen, jobs)
         finally:
             connection.close()
 
@@ -218,7 +243,7 @@ class PostgresStore(Store):
             with translated(self._namespace):
                 schema = self._find_schema_anew(connection)
                 registry.check_structure(connection, schema)
-                return importing.import_batch(connection, schema, records)
+                return importing.import_batch(connection, schema, records, plan)
         finally:
             connection.close()
 
