@@ -146,7 +146,8 @@ class Decompressed:
         except EOFError as error:
             raise ImportRefused(
                 "IMPORT_FAILED",
-                f"{self._name} is truncated: its {self._compression} data has no end",
+                # a few bytes of something else behind the end look like a member that was cut
+                f"{self._name} is truncated, or corrupt at its end: its {self._compression} data has no end",
                 hint="fetch the file again",
             ) from error
         except self._corrupt as error:

@@ -32,7 +32,9 @@ All of them carry a `code` that programs may rely on, a message of one line, and
      │   ├─ WrongExpectedVersion
      │   └─ MessageExists          the id, or a position, is taken
      ├─ ImportRefused              a line of an import file, with its number
+     ├─ IncrementRefused           an export that can't go on from an earlier one
      └─ FileError                  a file that can't be read or written
+         └─ ManifestUnusable
 """
 
 from __future__ import annotations
@@ -239,7 +241,7 @@ class MessageExists(WriteConflict):
 
 
 class ImportRefused(EvtoolError):
-    """A line of an import file was refused, and so nothing of the file was imported.
+    """A line of an import file was refused, and so nothing of the file, or of its batch, was imported.
 
     Attributes:
         code: INVALID_JSON, INVALID_RECORD, INVALID_TIME, POSITION_EXISTS, ID_EXISTS,
@@ -265,7 +267,19 @@ class ImportRefused(EvtoolError):
         self.value = value
 
 
+class IncrementRefused(EvtoolError):
+    """An export can't go on from an earlier one: it is another namespace's, or messages came in behind its back."""
+
+    code = "INCREMENT_REFUSED"
+
+
 class FileError(EvtoolError):
     """A file can't be read or written."""
 
     code = "FILE"
+
+
+class ManifestUnusable(FileError):
+    """A manifest that was changed or cut off, or that a newer evtool wrote."""
+
+    code = "MANIFEST"

@@ -36,6 +36,9 @@ class Ability(enum.Enum):
     SQL_CONDITION = "SQL condition"
     """`condition` in reads, where the database's settings allow it."""
 
+    PARALLEL_EXPORT = "export over several connections"
+    """An export's `jobs`."""
+
     SQL_SCRIPTS = "SQL to print"
     """Migrations and namespaces as SQL for psql: `--sql`."""
 
@@ -54,6 +57,29 @@ class Store(abc.ABC):
     @abc.abstractmethod
     def namespace(self) -> str:
         """The namespace that the messages are in."""
+
+    @abc.abstractmethod
+    def identity(self) -> str:
+        """What tells the namespace from every other, and is the same however its database was addressed.
+
+        It holds for as long as the database's server runs; nothing else is to be read from it.
+
+        Raises:
+            NamespaceNotFound: there is none of that name.
+        """
+
+    @property
+    @abc.abstractmethod
+    def kind(self) -> str:
+        """What keeps the messages: postgresql, sqlite or lmdb. For people and for records, not to be asked in code."""
+
+    @abc.abstractmethod
+    def structure_version(self) -> str:
+        """The version of the namespace's tables.
+
+        Raises:
+            NamespaceNotFound: there is none of that name.
+        """
 
     @abc.abstractmethod
     def in_namespace(self, name: str) -> Store:
@@ -250,7 +276,9 @@ class Store(abc.ABC):
         """
 
     @abc.abstractmethod
-    def export(self, selection: Selection, watermark: Watermark | None = None) -> Iterator[ExportBlock]:
+    def export(
+        self, selection: Selection, watermark: Watermark | None = None, *, jobs: int = 1
+    ) -> Iterator[ExportBlock]:
         """The lines of an export: one snapshot, one pass, in global order, gap-safe, each message once.
 
         Close the iterator if it isn't read to its end.
@@ -258,6 +286,10 @@ class Store(abc.ABC):
         Args:
             selection: which messages.
             watermark: an earlier one of this namespace, to go on with an export up to the same end; None takes it now.
+            jobs: over how many connections it is read, at the most; the lines are the same.
+
+        Raises:
+            NotAble: more than one, and the store lacks Ability.PARALLEL_EXPORT.
         """
 
     @abc.abstractmethod
