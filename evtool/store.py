@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from evtool import ndjson
 from evtool.errors import NotAble
 from evtool.imports import ImportPlan, ImportRecord, ImportSummary
 from evtool.model import (
@@ -41,6 +42,17 @@ class Ability(enum.Enum):
 
 
 _PLAN = ImportPlan()
+
+
+class _Lines:
+    """Blocks of an export, to be read like a file."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = blocks
+
+    def read(self, _: int = -1, /) -> bytes:
+        """The next block, whatever its size; b"" at the end."""
+        return next(self._blocks, b"")
 
 
 class Store(abc.ABC):
@@ -315,6 +327,25 @@ class Store(abc.ABC):
         Raises:
             NamespaceNotFound: there is none of that name.
         """
+
+    def clone_namespace(self, name: str, schema: str | None = None) -> Namespace:
+        """Makes a namespace with the messages of this one, at the same positions.
+
+        Args:
+            name: as for `create_namespace`.
+            schema: likewise.
+
+        Raises:
+            NamespaceExists, NamespaceRefused: as for `create_namespace`.
+        """
+        made = self.create_namespace(name, schema)
+        try:
+            lines = (block.lines for block in self.export(Selection()))
+            self.in_namespace(name).import_batch(ndjson.read(_Lines(lines)))
+        except BaseException:
+            self.delete_namespace(name)
+            raise
+        return made
 
     @abc.abstractmethod
     def migrate(self) -> list[MigrationStep]:
