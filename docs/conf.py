@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import evtool  # noqa: E402 - behind the path on which it is found
+import evtool
 
 project = "evtool"
 author = "the evtool contributors"
