@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from typing import Any, Self
 
-import docker
+from docker.client import DockerClient
 from docker.errors import DockerException, ImageNotFound
 from testcontainers.community.postgres import PostgresContainer
 from testcontainers.core.config import testcontainers_config
@@ -88,7 +88,7 @@ class EventStoreContainer(PostgresContainer):
 
 def _has_image(name: str) -> bool:
     """Whether the engine has an image, or can pull it."""
-    client = docker.from_env()
+    client = DockerClient.from_env()
     try:
         try:
             client.images.get(name)
