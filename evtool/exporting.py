@@ -58,7 +58,8 @@ def export_file(
         manifest: where the manifest is written; None is beside the file, and nowhere for what is no regular file.
         previous: the manifest of an earlier export; only what came after it is exported.
         jobs: over how many connections it is read.
-        retries: how often a lost connection is tried again, without any progress in between.
+        retries: how often a lost connection is tried again, without any progress in between; one that can't be made
+            at first is not.
         progress: told after every thousand messages.
         tell: told of lost connections.
 
@@ -68,12 +69,15 @@ def export_file(
         NotAble: the store can't do several jobs.
         EvtoolError: what the store raises.
     """
-    plan = _plan(store, selection or Selection(), previous)
+    earlier = None if previous is None else manifests.read(previous)
+    # what can't be reached at first is a wrong address more often than a lost connection: said at once
+    store.get_namespace(store.namespace)
     beside = manifests.path_beside(path) if files.is_regular(path) else None
     kept = beside if manifest is None else Path(manifest)
     written = _Written(progress)
-    blocks = plan.blocks(store, jobs, retries, tell)
     try:
+        plan = resuming.answer(lambda: _plan(store, selection or Selection(), earlier), retries=retries, tell=tell)
+        blocks = plan.blocks(store, jobs, retries, tell)
         # the first block before the file: a store that can't be read leaves no trace
         with contextlib.closing(blocks):  # type: ignore[type-var]
             block = next(blocks, None)
@@ -147,9 +151,9 @@ class _Plan:
         )
 
 
-def _plan(store: Store, selection: Selection, previous: str | None) -> _Plan:
+def _plan(store: Store, selection: Selection, previous: tuple[Manifest, str] | None) -> _Plan:
     started_at = manifests.now()
-    earlier, fingerprint = (None, None) if previous is None else manifests.read(previous)
+    earlier, fingerprint = (None, None) if previous is None else previous
     namespace = store.get_namespace(store.namespace)
     origin = manifests.origin_of(namespace, store.kind, store.structure_version())
     watermark = store.watermark()

@@ -6,6 +6,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from evtool import increments
 from evtool.errors import StoreError, StoreUnreachable
@@ -20,6 +21,7 @@ _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 
 Teller = Callable[[str], None]
+_Answer = TypeVar("_Answer")
 
 
 def blocks(
@@ -48,7 +50,7 @@ def blocks(
         StoreError: the namespace was deleted, or messages were imported below the watermark meanwhile, so that what
             came before the loss and what comes after it don't belong together.
     """
-    left = retries
+    tries = _Tries(retries, tell)
     rest: Selection | None = selection
     lost = False
     while rest is not None:
@@ -62,7 +64,7 @@ def blocks(
                         _check(store, namespace, watermark)
                         unchecked = False
                     yield block
-                    left = retries
+                    tries.begin_anew()
                     rest = increments.begin_after(selection, block.last_position)
                     if rest is None:
                         break
@@ -70,17 +72,53 @@ def blocks(
                 # what was imported while the last part was read
                 _check(store, namespace, watermark)
         except StoreUnreachable as error:
-            if left == 0:
-                raise StoreUnreachable(
-                    f"{error.message} (tried {retries + 1} times)", hint="try again when the server is up"
-                ) from error
-            pause = _pause(retries - left)
-            left -= 1
+            tries.again(error)
             lost = True
-            tell(f"{error.message}; trying again in {pause:.1f} s ({retries - left} of {retries})")
-            time.sleep(pause)
         else:
             return
+
+
+def answer(ask: Callable[[], _Answer], *, retries: int = RETRIES, tell: Teller = lambda _: None) -> _Answer:
+    """What a store says that has been reached before, asked anew from the beginning when the connection is lost.
+
+    Args:
+        ask: changes nothing.
+        retries: how often it is asked again.
+        tell: hears of each loss.
+
+    Raises:
+        StoreUnreachable: the last try failed, too.
+    """
+    tries = _Tries(retries, tell)
+    while True:
+        try:
+            return ask()
+        except StoreUnreachable as error:
+            tries.again(error)
+
+
+class _Tries:
+    """How often a lost connection has been tried again since something last came."""
+
+    def __init__(self, retries: int, tell: Teller) -> None:
+        self._retries = retries
+        self._tell = tell
+        self._tried = 0
+
+    def begin_anew(self) -> None:
+        """Something came."""
+        self._tried = 0
+
+    def again(self, error: StoreUnreachable) -> None:
+        """Waits before the next try, or raises the error where there is to be none."""
+        if self._tried == self._retries:
+            raise StoreUnreachable(
+                f"{error.message} (tried {self._retries + 1} times)", hint="try again when the server is up"
+            ) from error
+        pause = _pause(self._tried)
+        self._tried += 1
+        self._tell(f"{error.message}; trying again in {pause:.1f} s ({self._tried} of {self._retries})")
+        time.sleep(pause)
 
 
 def _pause(tried: int) -> float:

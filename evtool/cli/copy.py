@@ -55,7 +55,8 @@ def copy(
 
     Between any two stores. One snapshot of the source, chosen by the filters of an export; all or nothing in the
     target, by the rules of an import. What is there already is refused, or left alone with --on-conflict skip if it is
-    identical.
+    identical. There are no batches to resume: a copy that was interrupted has left nothing and is begun again, and
+    what is too large for that goes by a file (evtool export, evtool import --resume).
 
     \b
     Example:

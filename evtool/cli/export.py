@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     metavar="N",
     default=5,
     show_default=True,
-    help="How often to try again when the connection is lost.",
+    help="How often to try again when the connection is lost. A database that isn't there at first is not waited for.",
 )
 @options.progress
 @options.namespaced

@@ -46,14 +46,15 @@ class _LazyGroup(click.Group):
 def cli() -> None:
     """Brings a slice of production home.
 
-    Events of Message DB namespaces in PostgreSQL: written, read, exported and imported at their exact global
-    positions, straight on a database URL.
+    Events of Message DB namespaces in PostgreSQL, SQLite or LMDB: written, read, exported and imported at their exact
+    global positions, with nothing but a DSN in between.
 
     \b
     Example:
       evtool migrate --dsn postgresql://localhost/shop
       evtool export --dsn postgresql://prod/shop --categories order --since 2025-07-01 -o slice.ndjson.gz
       evtool import --dsn postgresql://localhost/shop -i slice.ndjson.gz
+      evtool import --dsn sqlite:///home/ann/shop -i slice.ndjson.gz
     """
 
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def ns() -> None:
     """Make, list, show and delete namespaces.
 
-    A namespace is a schema of its own, with its own table of messages, functions, views and group roles.
+    A namespace is a schema of its own, with its own table of messages, functions, views and group roles; in SQLite and
+    LMDB a file or a folder of its own.
     """
 
 

@@ -33,7 +33,7 @@ verbose = click.option(
 _dsn = click.option(
     "--dsn",
     metavar="DSN",
-    help="The database: postgresql://user@host/db, libpq's key=value, or embedded:. "
+    help="The store: postgresql://user@host/db, libpq's key=value, embedded:, sqlite:///folder or lmdb:///folder. "
     "[env: EVTOOL_DSN, else the PG* variables; default: embedded:]",
 )
 

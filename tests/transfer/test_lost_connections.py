@@ -126,6 +126,48 @@ def test_what_never_was_reached_is_not_tried_again(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+_WAITING = """
+    SELECT pid FROM pg_stat_activity
+    WHERE query LIKE %s AND state = 'active' AND wait_event = 'PgSleep' AND pid <> pg_backend_pid()
+"""
+
+
+@pytest.mark.parametrize(("retries", "code"), [("3", 0), ("0", 3)])
+def test_a_loss_before_the_first_line_is_a_loss_as_well(
+    dsn: str, store: PostgresStore, tmp_path: Path, retries: str, code: int
+) -> None:
+    """Whoever has reached the database once, and loses it while it waits for a writer, waits for it again."""
+    store.write_message(None, "account-1", "Deposited", {})
+    path = tmp_path / "out"
+    with psycopg.connect(dsn) as writer, psycopg.connect(dsn, autocommit=True) as watching:
+        watching.execute("SET statement_timeout = '30s'")
+        writer.execute(f"SELECT {store.namespace}.write_message(gen_random_uuid()::varchar, 'slow-1', 'T', '1')")
+        process = Cli(dsn, store.namespace).start("export", "-o", path, "--retries", retries)
+        lost = _waiting(watching, store.namespace)
+        watching.execute("SELECT pg_terminate_backend(%s, 10000)", (lost,))
+        if code == 0:
+            assert _waiting(watching, store.namespace, besides=lost) != lost
+        writer.commit()
+        _, told = process.communicate(timeout=SECONDS)
+    assert process.returncode == code, told
+    assert told.count(b"trying again in ") == (code == 0)
+    if code == 0:
+        assert path.read_bytes() == file_of(store)
+        assert path.read_bytes().count(b"\n") == 2
+    else:
+        assert f"(tried 1 times); {path} was not written" in told.decode()
+        assert not list(tmp_path.iterdir())
+
+
+def _waiting(watching: psycopg.Connection, namespace: str, besides: int = 0) -> int:
+    """Waits until a session waits for the namespace's writers, and returns its process."""
+    while True:
+        for (pid,) in watching.execute(_WAITING, (f"%{namespace}%watermark%",)).fetchall():
+            if pid != besides:
+                return int(pid)
+        watching.execute("SELECT pg_sleep(0.005)")
+
+
 def _lose(store: PostgresStore, blocks: Iterator[ExportBlock]) -> None:
     """Ends the session that the export reads from."""
     next(blocks)
