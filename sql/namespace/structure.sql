@@ -70,6 +70,12 @@ CREATE TABLE imports (
 
 CREATE INDEX imports_fingerprint ON imports (fingerprint, number) WHERE fingerprint IS NOT NULL;
 
-CREATE INDEX messages_time ON messages USING brin (time) WITH (autosummarize = on);
+DO $$
+BEGIN
+  IF to_regclass('messages_time') IS NULL THEN
+    CREATE INDEX messages_time ON messages USING brin (time) WITH (autosummarize = on);
+  END IF;
+END;
+$$;
 
 UPDATE evtool_version SET version_num='0002' WHERE evtool_version.version_num = '0001';

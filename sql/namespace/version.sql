@@ -1,4 +1,4 @@
 -- Made by scripts/generate: what this folder holds.
 \set structure '0002'
-\set checksum '93b19e2595e42bd2bb41d2e26069076eff38618477b1f46464bf5f6aeba4214b'
+\set checksum '078ce97a302bdcdcd0e0ec83248369ebb5fb5338eef08de2c02f0adebfd60a99'
 \set evtool_version '0.1.0'

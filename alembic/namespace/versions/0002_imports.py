@@ -35,8 +35,19 @@ def upgrade() -> None:
     )
     # serves an import that is resumed
     execute("CREATE INDEX imports_fingerprint ON imports (fingerprint, number) WHERE fingerprint IS NOT NULL")
-    # serves exports by time: a summary of every 128 pages, which costs a writer next to nothing
-    execute("CREATE INDEX messages_time ON messages USING brin (time) WITH (autosummarize = on)")
+    # serves exports by time: a summary of every 128 pages, which costs a writer next to nothing.
+    # An adopted table has it already, built while it was written to; IF NOT EXISTS would lock the table all the same.
+    execute(
+        """
+        DO $$
+        BEGIN
+          IF to_regclass('messages_time') IS NULL THEN
+            CREATE INDEX messages_time ON messages USING brin (time) WITH (autosummarize = on);
+          END IF;
+        END;
+        $$
+        """
+    )
 
 
 def downgrade() -> None:
