@@ -11,8 +11,6 @@ import click
 from evtool import settings
 from evtool.cli import exits, options, output
 from evtool.cli.options import open_store
-from evtool.model import MigrationPlan
-from evtool.store import Ability
 
 if TYPE_CHECKING:
     from evtool.model import MigrationStep, NamespaceState
@@ -66,6 +64,9 @@ def migrate(
             raise click.UsageError("--sql prints everything that is to be done, and takes no other option.")
         output.data(migrating.script(None if settings.dsn_is_default(dsn) else settings.dsn(dsn)).rstrip())
         return
+    from evtool.model import MigrationPlan
+    from evtool.store import Ability
+
     plan = MigrationPlan(names, jobs, canary)
     with open_store(dsn) as store:
         many = Ability.ADMINISTRATION in store.abilities

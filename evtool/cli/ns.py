@@ -13,7 +13,6 @@ from evtool import settings
 from evtool.cli import exits, options, output
 from evtool.cli.options import open_store
 from evtool.errors import NamespaceNotFound, PermissionDenied
-from evtool.store import Ability
 
 if TYPE_CHECKING:
     from evtool.administration import Right
@@ -113,6 +112,8 @@ def show(name: str, dsn: str | None, json_: bool) -> None:
 
 
 def _facts(store: Store, name: str) -> dict[str, Any]:
+    from evtool.store import Ability
+
     facts = _plain(store.get_namespace(name))
     if Ability.ADMINISTRATION in store.abilities:
         facts["members"] = _members(store, name)

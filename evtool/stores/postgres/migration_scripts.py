@@ -12,7 +12,7 @@ from evtool.stores.postgres.connection import Connection
 from evtool.stores.postgres.migration import CLIENT_ROLE, Target
 
 # psql goes on after an error unless told otherwise
-STOP = "\\set ON_ERRORSTOP on\n"
+STOP = "\\set ON_ERROR_STOP on\n"
 
 
 def script(connection: Connection | None) -> str:
