@@ -22,9 +22,9 @@ from datetime import timedelta
 from psycopg import sql
 
 from evtool import names, sqltext
-from evtool.errors import StoreTimeout
+from evtool.errors import ServerUnsuitable, StoreTimeout
 from evtool.stores.postgres import migration, migration_scripts, registry, scripts, structure
-from evtool.stores.postgres.connection import Connection, Notices
+from evtool.stores.postgres.connection import BehindPooler, Connection, Notices
 from evtool.stores.postgres.migration import Target
 from evtool.stores.postgres.rights import explained
 
@@ -46,6 +46,10 @@ def adopt(connection: Connection, schema: str, name: str, wait: timedelta) -> It
     """See `Administration.adopt`."""
     names.check_namespace(name)
     names.check_schema(schema)
+    if isinstance(connection, BehindPooler):
+        raise ServerUnsuitable(
+            "a store can't be adopted through a connection pooler", hint="connect to the server itself"
+        )
     target = Target(scripts.NAMESPACE, schema, name)
     with explained(connection, migration.REGISTRY):
         step = migration.migrate_one(connection, migration.REGISTRY)
