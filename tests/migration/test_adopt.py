@@ -153,6 +153,39 @@ def test_what_comes_out_is_what_evtool_makes(foreign: psycopg.Connection, empty_
         assert len(foreign.execute(indexes).fetchall()) == len(fresh.execute(indexes).fetchall()) + 1
 
 
+def test_the_page_tells_how_to_lose_the_last_difference(
+    foreign: psycopg.Connection, empty_dsn: str, make_database: Any, psql: Any
+) -> None:
+    """The SQL of docs/adopt.md, and then migrate: columns and indexes are those of a fresh namespace."""
+    _adopt(empty_dsn)
+    page = (CHECKOUT / "docs" / "adopt.md").read_text("utf-8")
+    (block,) = re.findall(r"^```sql\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    psql(empty_dsn, block)
+    fresh_dsn = make_database()
+    described = []
+    for dsn in (empty_dsn, fresh_dsn):
+        with evtool.connect(dsn) as store:
+            store.migrate()
+            assert {(step.action, step.notes) for step in store.migrate()} == {("current", ())}
+        with psycopg.connect(dsn) as session:
+            session.execute("SET search_path = pg_catalog")
+            described.append(
+                [
+                    session.execute(query).fetchall()
+                    for query in (
+                        "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'message_store' ORDER BY 1",
+                        (
+                            "SELECT attname, atttypid, attcollation, attnotnull FROM pg_attribute"
+                            " WHERE attrelid = 'message_store.messages'::regclass AND attnum > 0 ORDER BY attnum"
+                        ),
+                    )
+                ]
+            )
+    assert described[0] == described[1]
+    with evtool.connect(empty_dsn) as store:
+        assert store.write_message(None, "account-1", "T", {}, expected_version=8) == 9
+
+
 def _normal(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """Privileges in an order of their own, without what an owner has anyhow, and what Message DB's role had directly."""
 
