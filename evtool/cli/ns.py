@@ -115,25 +115,17 @@ def _facts(store: Store, name: str) -> dict[str, Any]:
     from evtool.store import Ability
 
     facts = _plain(store.get_namespace(name))
-    if Ability.ADMINISTRATION in store.abilities:
-        facts["members"] = _members(store, name)
     try:
+        if Ability.ADMINISTRATION in store.abilities:
+            facts["members"] = [dataclasses.asdict(member) for member in store.administration().members(name)]
         state = next(state for state in store.migration_status() if state.name == name)
     except StopIteration:
         raise NamespaceNotFound(f'there is no namespace "{name}"', hint="see: evtool ns list") from None
     except PermissionDenied:
-        # a reader may know where a namespace is, not how it was installed
+        # a reader may know where a namespace is, not who else may use it or how it was installed
         return facts
     pending = ", ".join(state.pending)
     return {**facts, "structure": state.structure, "pending": pending or None, "functions": state.functions}
-
-
-def _members(store: Store, name: str) -> list[dict[str, Any]]:
-    try:
-        return [dataclasses.asdict(member) for member in store.administration().members(name)]
-    except PermissionDenied:
-        # likewise
-        return []
 
 
 @ns.command()

@@ -266,10 +266,6 @@ def test_a_job_whose_connection_is_cut_goes_on_with_another(fleet_dsn: str, dba:
 
 def test_fewer_connections_than_jobs_are_enough(fleet_dsn: str, dba: psycopg.Connection) -> None:
     """Where the server has no more connections for the role, the jobs that got one do the work of all."""
-    role = f"limited_{os.getpid()}"
-    dba.execute(sql.SQL("CREATE ROLE {} SUPERUSER LOGIN PASSWORD 'only for a test'").format(sql.Identifier(role)))
-    limit = sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}")
-    database = sql.Identifier(dba.info.dbname)
     member = f"member_{os.getpid()}"
     dba.execute(
         sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'only for a test' CONNECTION LIMIT 2").format(sql.Identifier(member))
@@ -278,8 +274,6 @@ def test_fewer_connections_than_jobs_are_enough(fleet_dsn: str, dba: psycopg.Con
     owner = dba.execute("SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'evtool'").fetchone()
     assert owner is not None
     dba.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(owner[0].strip('"')), sql.Identifier(member)))
-    dba.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
-    dba.execute(limit.format(database, -1))
     dsn = conninfo.make_conninfo(fleet_dsn, user=member, password="only for a test")
     assert _by_action(_migrate(dsn, jobs=8)) == {"functions replaced": ALL}
 

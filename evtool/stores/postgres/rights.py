@@ -11,7 +11,7 @@ from psycopg import sql
 from evtool.errors import PermissionDenied
 from evtool.stores.postgres.connection import Connection
 from evtool.stores.postgres.migration import Target
-from evtool.stores.postgres.translation import one_line
+from evtool.stores.postgres.translation import PERMISSION_HINT, one_line
 
 # A schema that isn't there needs CREATE on the database. One that is there needs to belong, with all in it that evtool
 # replaces, to a role of which the caller is a member.
@@ -58,7 +58,6 @@ def explained(connection: Connection, target: Target) -> Iterator[None]:
     except (psycopg.errors.InsufficientPrivilege, PermissionDenied) as error:
         diagnosed = error.diag.message_primary if isinstance(error, psycopg.Error) else error.message
         lacks = missing(connection, target.schema)
-        raise PermissionDenied(
-            f"{target.what} can't be migrated: {one_line(diagnosed or str(error))}",
-            hint=f'the role "{connection.info.user}" lacks {"; and ".join(lacks)}' if lacks else None,
-        ) from error
+        hint = f"what is missing: {'; and '.join(lacks)}" if lacks else PERMISSION_HINT
+        message = f"{target.what} can't be migrated: {one_line(diagnosed or str(error))}"
+        raise PermissionDenied(message, hint=hint) from error
