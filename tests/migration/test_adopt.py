@@ -19,6 +19,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import conninfo, sql
+from psycopg.pq import TransactionStatus
 
 import evtool
 from evtool.errors import NamespaceExists, NamespaceRefused, PermissionDenied, StoreTimeout
@@ -415,6 +416,29 @@ def test_killed_while_it_waits_it_is_finished_by_the_next_run(
     assert foreign.execute(invalid).fetchone() == (0,)
 
 
+def test_killed_in_the_last_wait_the_next_run_closes_the_table(foreign: psycopg.Connection, empty_dsn: str) -> None:
+    """When all but the last step is done, clients may still insert for themselves; the next run ends that."""
+    _build_the_indexes_first(foreign)
+    may_insert = "SELECT has_table_privilege('message_store', 'message_store.messages', 'INSERT')"
+    registered = "SELECT to_regclass('message_store.evtool_version') IS NOT NULL"
+    with _client(empty_dsn) as first, _client(empty_dsn) as second:
+
+        def in_the_last_wait() -> bool:
+            if _drains(foreign) and second.info.transaction_status == TransactionStatus.IDLE:
+                second.execute("BEGIN")
+                second.execute("SELECT 1")
+                first.execute("COMMIT")
+            return foreign.execute(registered).fetchone() == (True,) and _drains(foreign)
+
+        first.execute("BEGIN")
+        first.execute("SELECT 1")
+        _kill_when(empty_dsn, in_the_last_wait)
+        foreign.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'evtool'")
+    assert foreign.execute(may_insert).fetchone() == (True,)
+    _finished_by_another_run(foreign, empty_dsn)
+    assert foreign.execute(may_insert).fetchone() == (False,)
+
+
 def _kill_when(dsn: str, condition: Callable[[], Any]) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", ADOPT, dsn],
@@ -450,7 +474,10 @@ def test_again_it_does_nothing(foreign: psycopg.Connection, empty_dsn: str) -> N
     before = foreign.execute(
         "SELECT oid, xmin::text FROM pg_class UNION SELECT oid, xmin::text FROM pg_proc"
     ).fetchall()
-    assert _adopt(empty_dsn) == ["everything else was done before"]
+    with _client(empty_dsn) as busy:
+        busy.execute("BEGIN")
+        busy.execute("SELECT 1")
+        assert _adopt(empty_dsn, wait=timedelta(0)) == ["nothing is left to be done"]
     after = foreign.execute("SELECT oid, xmin::text FROM pg_class UNION SELECT oid, xmin::text FROM pg_proc").fetchall()
     assert sorted(after) == sorted(before)
 
