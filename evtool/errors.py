@@ -23,7 +23,8 @@ All of them carry a `code` that programs may rely on, a message of one line, and
      ├─ NamespaceError
      │   ├─ NamespaceNotFound
      │   ├─ NamespaceExists
-     │   └─ NamespaceRefused       a name or schema that can't be used
+     │   ├─ NamespaceRefused       a name or schema that can't be used
+     │   └─ RoleRefused            a role that isn't there, or can't be a member
      ├─ MigrationError
      │   ├─ NotMigrated            the database has no registry yet
      │   ├─ DatabaseTooNew         made by a newer evtool
@@ -176,6 +177,12 @@ class NamespaceRefused(NamespaceError):
     """The name, or the schema that it would get, can't be used."""
 
     code = "NAMESPACE_REFUSED"
+
+
+class RoleRefused(NamespaceError):
+    """A database role that isn't there, or can't be a member of a namespace."""
+
+    code = "ROLE_REFUSED"
 
 
 class MigrationError(EvtoolError):

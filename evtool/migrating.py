@@ -19,8 +19,8 @@ def script(dsn: str | None) -> str:
         EvtoolError: what the store raises.
     """
     if dsn is None:
-        from evtool.stores.postgres import migration
+        from evtool.stores.postgres import migration_scripts
 
-        return migration.script(None)
+        return migration_scripts.script(None)
     with open_store(dsn) as store:
         return store.migration_script()

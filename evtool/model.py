@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from evtool.errors import InvalidArgument, InvalidCorrelation, InvalidMessage, NotACategory
+from evtool.errors import EvtoolError, InvalidArgument, InvalidCorrelation, InvalidMessage, NotACategory
 from evtool.names import is_category
 
 MAX_POSITION = 2**63 - 1
@@ -260,9 +260,12 @@ class MigrationStep:
     Attributes:
         name: the namespace; None for the registry.
         schema: its schema.
-        action: "created", "upgraded", "functions replaced", "roles granted", "current" or "left alone".
+        action: "created", "upgraded", "functions replaced", "roles granted", "current", "left alone", "failed", or
+            "not tried" where a canary failed or the server went away before.
         structure: the version of its tables now.
         notes: what the server or evtool had to say.
+        seconds: how long it took.
+        error: why it failed.
     """
 
     name: str | None
@@ -270,6 +273,23 @@ class MigrationStep:
     action: str
     structure: str | None
     notes: tuple[str, ...] = ()
+    seconds: float = field(default=0.0, compare=False)
+    error: EvtoolError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationPlan:
+    """Which namespaces are migrated, and how.
+
+    Attributes:
+        namespaces: only these; none is all.
+        jobs: how many at the same time, on a connection each.
+        canary: that many that have something to do go first, one by one; if one fails, the others are not tried.
+    """
+
+    namespaces: tuple[str, ...] = ()
+    jobs: int = 1
+    canary: int = 0
 
 
 def json_text(value: Any) -> str | None:

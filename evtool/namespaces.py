@@ -12,10 +12,11 @@ def creation_script(name: str, schema: str | None = None) -> str:
     Raises:
         NamespaceRefused: the name or the schema can't be used.
     """
-    from evtool.stores.postgres import migration
+    from evtool.stores.postgres import migration_scripts
 
     names.check_namespace(name)
-    return migration.namespace_script(name, names.schema_name(name) if schema is None else names.check_schema(schema))
+    schema = names.schema_name(name) if schema is None else names.check_schema(schema)
+    return migration_scripts.namespace_script(name, schema)
 
 
 def deletion_script(store: Store, name: str) -> str:
@@ -25,7 +26,7 @@ def deletion_script(store: Store, name: str) -> str:
         NotAble: the store has no SQL to print.
         NamespaceNotFound: there is none of that name.
     """
-    from evtool.stores.postgres import migration
+    from evtool.stores.postgres import migration_scripts
 
     store.require(Ability.SQL_SCRIPTS)
-    return migration.deletion_script(name, store.get_namespace(name).schema)
+    return migration_scripts.deletion_script(name, store.get_namespace(name).schema)

@@ -101,3 +101,23 @@ def parse(text: str) -> Iterator[str | Variable]:
         start = match.end()
     if start < len(text):
         yield text[start:]
+
+
+def statements(text: str) -> list[str]:
+    """The statements of a SQL text, for those that can't share a transaction; comments stay with what follows them."""
+    parts = [""]
+    start = 0
+    for match in _TOKEN.finditer(text):
+        if match["skip"] is None:
+            continue
+        _split(parts, text[start : match.start()])
+        parts[-1] += match[0]
+        start = match.end()
+    _split(parts, text[start:])
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _split(parts: list[str], text: str) -> None:
+    first, *others = text.split(";")
+    parts[-1] += first
+    parts.extend(others)

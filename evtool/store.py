@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from evtool.administration import Administration
 from evtool.errors import NotAble
 from evtool.imports import ImportPlan, ImportRecord, ImportSummary
 from evtool.model import (
@@ -41,6 +42,9 @@ class Ability(enum.Enum):
 
     SQL_SCRIPTS = "SQL to print"
     """Migrations and namespaces as SQL for psql: `--sql`."""
+
+    ADMINISTRATION = "roles and fleets"
+    """`administration`: what those who run a database server ask for."""
 
 
 _PLAN = ImportPlan()
@@ -112,6 +116,15 @@ class Store(abc.ABC):
         """
         if ability not in self.abilities:
             raise NotAble(f"this store has no {ability.value}", hint="a PostgreSQL store does")
+
+    def administration(self) -> Administration:
+        """Fleets, roles and adoption, on this store's connections.
+
+        Raises:
+            NotAble: the store lacks Ability.ADMINISTRATION.
+        """
+        self.require(Ability.ADMINISTRATION)
+        raise AssertionError("a store with this ability overrides this method")
 
     # Writing
 
@@ -353,8 +366,8 @@ class Store(abc.ABC):
         """Brings the registry and every namespace to what this version ships; a fresh database gets both.
 
         Raises:
-            DatabaseTooNew: the database was migrated by a newer evtool.
-            MigrationFailed: a step failed; what came before it stays.
+            DatabaseTooNew: the registry, or a namespace, was migrated by a newer evtool.
+            MigrationFailed: a step failed. Namespaces are migrated each for itself: the others are done nevertheless.
         """
 
     def migration_script(self) -> str:

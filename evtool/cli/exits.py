@@ -81,10 +81,16 @@ def show(error: EvtoolError) -> int:
             event["line"] = line
         output.talk(json.dumps(event, ensure_ascii=False, separators=(",", ":")))
     else:
-        where = f" line {line}:" if line is not None else ""
-        hint = f" — {error.hint}" if error.hint else ""
-        output.talk(f"evtool: {error.code}:{where} {error.message}{hint}")
+        output.talk(f"evtool: {one_line(error)}")
     return code_of(error)
+
+
+def one_line(error: EvtoolError) -> str:
+    """An error as it is shown: its code, what happened, and what to do next."""
+    line = error.line if isinstance(error, ImportRefused) else None
+    where = f" line {line}:" if line is not None else ""
+    hint = f" — {error.hint}" if error.hint else ""
+    return f"{error.code}:{where} {error.message}{hint}"
 
 
 def run(command: click.Command) -> int:

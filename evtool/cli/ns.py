@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,13 +15,14 @@ from evtool.cli.options import open_store
 from evtool.errors import NamespaceNotFound, PermissionDenied
 
 if TYPE_CHECKING:
+    from evtool.administration import Right
     from evtool.model import Namespace
     from evtool.store import Store
 
 
 @click.group()
 def ns() -> None:
-    """Make, list, show and delete namespaces.
+    """Make, adopt, list, show and delete namespaces, and say who may use them.
 
     A namespace is a schema of its own, with its own table of messages, functions, views and group roles; in SQLite and
     LMDB a file or a folder of its own.
@@ -89,7 +92,7 @@ def _plain(namespace: Namespace) -> dict[str, Any]:
 @options.database
 @options.as_json
 def show(name: str, dsn: str | None, json_: bool) -> None:
-    """Show the namespace NAME: its schema, its version, the state of its functions.
+    """Show the namespace NAME: its schema, its version, the state of its functions, and who may use it.
 
     \b
     Example:
@@ -100,18 +103,27 @@ def show(name: str, dsn: str | None, json_: bool) -> None:
     if json_:
         output.as_json(facts)
         return
+    members = facts.pop("members", [])
     for key, value in facts.items():
         output.data(f"{key + ':':<12}{'-' if value is None else value}")
+    for member in members:
+        through = f" through {member['through']}" if member["through"] else ""
+        login = "" if member["login"] else " (can't log in)"
+        output.data(f"{'member:':<12}{member['role']} may {member['right']}{through}{login}")
 
 
 def _facts(store: Store, name: str) -> dict[str, Any]:
+    from evtool.store import Ability
+
     facts = _plain(store.get_namespace(name))
     try:
+        if Ability.ADMINISTRATION in store.abilities:
+            facts["members"] = [dataclasses.asdict(member) for member in store.administration().members(name)]
         state = next(state for state in store.migration_status() if state.name == name)
     except StopIteration:
         raise NamespaceNotFound(f'there is no namespace "{name}"', hint="see: evtool ns list") from None
     except PermissionDenied:
-        # a reader may know where a namespace is, not how it was installed
+        # a reader may know where a namespace is, not who else may use it or how it was installed
         return facts
     pending = ", ".join(state.pending)
     return {**facts, "structure": state.structure, "pending": pending or None, "functions": state.functions}
@@ -146,3 +158,88 @@ def delete(name: str, yes: bool, dsn: str | None, sql: bool) -> None:
                 raise click.exceptions.Exit(exits.FAILED)
         store.delete_namespace(name)
     output.data(f'namespace "{name}": deleted (schema {namespace.schema})')
+
+
+@ns.command()
+@click.argument("schema")
+@click.option("--as", "name", metavar="NAME", help="What to call the namespace. [default: as the schema]")
+@click.option(
+    "--wait",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, max=86400),
+    default=60,
+    show_default=True,
+    help="How long to wait for transactions that were running before a step.",
+)
+@options.database
+@options.show_sql
+def adopt(schema: str, name: str | None, wait: float, dsn: str | None, sql: bool) -> None:
+    """Make a namespace of what is in SCHEMA, in place: a store of Message DB 1.3.0, or a restored schema of evtool's.
+
+    Clients go on reading and writing meanwhile; no table is rewritten, and no message touched. Those who could write
+    become members of the namespace's writers. Killed or timed out, it is finished by running it again.
+
+    \b
+    Example:
+      evtool ns adopt message_store
+      evtool ns adopt orders --as "Orders (EU)"
+      evtool ns adopt message_store --sql | less
+    """
+    name = schema if name is None else name
+    with open_store(dsn) as store:
+        if sql:
+            output.data(store.administration().adoption_script(schema, name).rstrip())
+            return
+        for line in store.administration().adopt(schema, name, timedelta(seconds=wait)):
+            output.talk(line)
+    output.data(f'namespace "{name}": adopted (schema {schema})')
+
+
+@ns.command()
+@click.argument("name")
+@click.option("--to", "role", metavar="ROLE", required=True, help="The database role.")
+@click.option("--read", "right", flag_value="read", help="It may read.")
+@click.option("--write", "right", flag_value="write", help="It may read and write.")
+@options.database
+@options.show_sql
+def grant(name: str, role: str, right: Right | None, dsn: str | None, sql: bool) -> None:
+    """Let a database role read, or write, the namespace NAME.
+
+    It becomes a member of the group <schema>_reader or <schema>_writer.
+
+    \b
+    Example:
+      evtool ns grant orders --to shop --write
+      evtool ns grant orders --to analyst --read
+    """
+    if right is None:
+        raise click.UsageError("Say what it may do: --read or --write.")
+    with open_store(dsn) as store:
+        if sql:
+            output.data(store.administration().grant_script(name, role, right).rstrip())
+            return
+        is_new = store.administration().grant(name, role, right)
+    output.data(f'namespace "{name}": {role} may {right}' + ("" if is_new else ", as before"))
+
+
+@ns.command()
+@click.argument("name")
+@click.option("--from", "role", metavar="ROLE", required=True, help="The database role.")
+@options.database
+@options.show_sql
+def revoke(name: str, role: str, dsn: str | None, sql: bool) -> None:
+    """End what a database role may do in the namespace NAME.
+
+    \b
+    Example:
+      evtool ns revoke orders --from analyst
+    """
+    with open_store(dsn) as store:
+        if sql:
+            output.data(store.administration().grant_script(name, role, None).rstrip())
+            return
+        had_any = store.administration().revoke(name, role)
+        through = [member.through for member in store.administration().members(name) if member.role == role]
+    if through:
+        output.talk(f"note: {role} still has a right through {through[0]}, of which it is a member")
+    output.data(f'namespace "{name}": {role} ' + ("may nothing any more" if had_any else "had no right of its own"))

@@ -70,10 +70,16 @@ CREATE TABLE imports (
 
 CREATE INDEX imports_fingerprint ON imports (fingerprint, number) WHERE fingerprint IS NOT NULL;
 
-CREATE INDEX messages_time ON messages USING brin (
-  time,
-  type text_bloom_ops (n_distinct_per_range = 200)
-) WITH (pages_per_range = 32);
+DO $$
+BEGIN
+  IF to_regclass('messages_time') IS NULL THEN
+    CREATE INDEX messages_time ON messages USING brin (
+      time,
+      type text_bloom_ops (n_distinct_per_range = 200)
+    ) WITH (pages_per_range = 32);
+  END IF;
+END;
+$$;
 
 ALTER TABLE messages SET (autovacuum_vacuum_insert_scale_factor = 0.05);
 

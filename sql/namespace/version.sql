@@ -1,4 +1,4 @@
 -- Made by scripts/generate: what this folder holds.
 \set structure '0002'
-\set checksum 'e750149604cd0f8bc0926e0d703d0ffb3767e31edce0a8e0eb0362d7a96b755e'
+\set checksum '601528666b892a3926bf3dee70d727db01d87ff029853de61a68cfd60f74cebb'
 \set evtool_version '0.1.0'

@@ -15,12 +15,18 @@ SELECT 1 / (version_num = :'structure')::int AS run_evtool_migrate_first FROM ev
 SET LOCAL search_path = pg_catalog, pg_temp;
 
 \ir functions/role_name.sql
+\ir functions/ensure_group.sql
+\ir functions/grant_registry.sql
 \ir functions/grant_namespace.sql
 \ir functions/lock_namespace.sql
 \ir functions/drop_namespace_roles.sql
 \ir functions/ensure_client_role.sql
 \ir functions/check_schema_name.sql
 \ir functions/check_structure.sql
+\ir functions/check_adoptable.sql
+\ir functions/adopt_roles.sql
+\ir functions/wait_for_transactions.sql
+\ir functions/revoke_direct_writes.sql
 \ir functions/fingerprint.sql
 \ir privileges.sql
 

@@ -1,4 +1,4 @@
 -- Made by scripts/generate: what this folder holds.
 \set structure '0001'
-\set checksum 'bc2cb14279482c5ef39809325035740c4101e0790059f19ba71ec571a18a51b2'
+\set checksum 'febf4fc8b47967381ac55fcc484c39814e421ee4673272127e4f36591427baf0'
 \set evtool_version '0.1.0'

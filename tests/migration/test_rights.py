@@ -14,7 +14,7 @@ from evtool import migrating
 from evtool.errors import NamespaceRefused, PermissionDenied
 from evtool.testing.servers import DatabaseServer
 
-ROLES = ("message_store", "message_store_reader", "message_store_writer")
+ROLES = ("message_store", "message_store_reader", "message_store_writer", "evtool_reader")
 
 
 @pytest.fixture
@@ -130,8 +130,8 @@ def test_without_create_on_the_database_it_says_so(
     admin.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(role)))
     with evtool.connect(as_role(empty_dsn, role)) as store, pytest.raises(PermissionDenied) as caught:
         store.migrate()
-    assert caught.value.message == f"permission denied for database {admin.info.dbname}"
-    assert caught.value.hint
+    assert caught.value.message == f"the registry can't be migrated: permission denied for database {admin.info.dbname}"
+    assert f'GRANT CREATE ON DATABASE {admin.info.dbname} TO "{role}"' in (caught.value.hint or "")
     assert admin.execute("SELECT to_regnamespace('evtool')").fetchone() == (None,)
 
 

@@ -35,3 +35,12 @@ def test_long_names_do_not_share_a_role(connection: psycopg.Connection, one: Cal
     first, second = ("x" * 62 + end for end in "ab")
     query = "SELECT evtool.role_name(%s, 'reader') <> evtool.role_name(%s, 'reader')"
     assert one(connection, query, first, second) is True
+
+
+def test_a_schema_named_like_a_role_does_not_share_it(connection: psycopg.Connection, one: Callable[..., Any]) -> None:
+    """A schema that is called as a long schema's roles begin has roles of its own."""
+    long = "x" * 57
+    short = one(connection, "SELECT 'evtool_' || md5(%s)", long)
+    query = "SELECT evtool.role_name(%s, 'writer') <> evtool.role_name(%s, 'writer')"
+    assert one(connection, query, long, short) is True
+    assert len(one(connection, "SELECT evtool.role_name(%s, 'writer')", short)) <= 63

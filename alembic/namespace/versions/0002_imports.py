@@ -37,12 +37,19 @@ def upgrade() -> None:
     execute("CREATE INDEX imports_fingerprint ON imports (fingerprint, number) WHERE fingerprint IS NOT NULL")
     # Serves exports by time and by type: a summary of every 32 pages, which costs a write some hundredths of itself,
     # where a b-tree would cost a tenth. A type that is rare is found in the few summaries that have it.
+    # An adopted table has it already, built while it was written to; IF NOT EXISTS would lock the table all the same.
     execute(
         """
-        CREATE INDEX messages_time ON messages USING brin (
-          time,
-          type text_bloom_ops (n_distinct_per_range = 200)
-        ) WITH (pages_per_range = 32)
+        DO $$
+        BEGIN
+          IF to_regclass('messages_time') IS NULL THEN
+            CREATE INDEX messages_time ON messages USING brin (
+              time,
+              type text_bloom_ops (n_distinct_per_range = 200)
+            ) WITH (pages_per_range = 32);
+          END IF;
+        END;
+        $$
         """
     )
     # Vacuum makes the summaries, and a part of the table that has none yet is read as a whole. By default it comes when

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import psycopg
-from psycopg import conninfo
+from psycopg import conninfo, sql
+from psycopg.pq import TransactionStatus
 from psycopg.types.string import TextLoader
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
@@ -30,14 +31,44 @@ _POOL_SIZE = 16
 _POOL_SECONDS = 30.0
 
 
-_SETTINGS = """
-    SET search_path = pg_catalog, pg_temp;
-    SET default_transaction_isolation = 'read committed'
-"""
+# Only where the session is the one that libpq was greeted by: behind a pooler it would be anybody's. Operators and
+# functions are named by schema, for the search_path is still the role's.
+_SETTINGS = sql.SQL("""
+    SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false),
+      pg_catalog.set_config('default_transaction_isolation', 'read committed', false)
+    WHERE pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {}
+""")
+_LOCAL_SETTINGS = "SET LOCAL search_path = pg_catalog, pg_temp"
 
 # The pools of a process that has forked since: their connections are the parent's, and not to be touched, not even to
 # be closed, which losing the last reference would do.
 _abandoned: list[object] = []
+
+
+class BehindPooler(psycopg.Connection[tuple[Any, ...]]):
+    """A connection to a pooler, such as PgBouncer, that gives each transaction another session of the server.
+
+    So nothing is set for the session, nothing is prepared, and every statement is in a transaction that begins with
+    what `_prepare` sets elsewhere: two more round trips.
+    """
+
+    @contextlib.contextmanager
+    def transaction(
+        self, savepoint_name: str | None = None, force_rollback: bool = False
+    ) -> Iterator[psycopg.Transaction]:
+        """As psycopg's, with the settings of evtool's connections."""
+        is_outer = self.info.transaction_status == TransactionStatus.IDLE
+        with super().transaction(savepoint_name, force_rollback) as transaction:
+            if is_outer:
+                super().execute(_LOCAL_SETTINGS)
+            yield transaction
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> psycopg.Cursor[tuple[Any, ...]]:
+        """As psycopg's, in a transaction."""
+        if self.info.transaction_status != TransactionStatus.IDLE:
+            return super().execute(query, params, **options)
+        with self.transaction():
+            return super().execute(query, params, **options)
 
 
 class Connector:
@@ -53,6 +84,7 @@ class Connector:
             InvalidDsn: libpq does not understand it.
         """
         self._parameters = _parameters(dsn)
+        self._class: type[Connection] = psycopg.Connection[tuple[Any, ...]]
         self._pool: ConnectionPool[Connection] | None = None
         self._pid = os.getpid()
         self._lock = threading.Lock()
@@ -76,11 +108,16 @@ class Connector:
             ServerUnsuitable: the server is older than PostgreSQL 15.
         """
         with translated():
-            connection: Connection = psycopg.connect(**self._parameters)
+            connection = self._class.connect(**self._parameters)
         try:
             with translated():
                 # a server that goes down may take the connection, but not what it is set to
-                _prepare(connection)
+                prepared = _prepare(connection)
+            if not prepared:
+                connection.close()
+                self._class = BehindPooler
+                self._parameters["prepare_threshold"] = None
+                return self.open()
             if connection.info.server_version < MINIMUM_SERVER:
                 found = connection.info.parameter_status("server_version")
                 hint = "evtool needs PostgreSQL 15 or newer"
@@ -111,11 +148,12 @@ class Connector:
         # One connection of our own says at once what is wrong.
         self.open().close()
         return ConnectionPool(
+            connection_class=self._class,
             kwargs=self._parameters,
             min_size=0,
             max_size=_POOL_SIZE,
             timeout=_POOL_SECONDS,
-            configure=_prepare,
+            configure=_configure,
             open=True,
             name="evtool",
         )
@@ -143,17 +181,26 @@ def _parameters(dsn: str) -> dict[str, Any]:
     return parameters
 
 
-def _prepare(connection: Connection) -> None:
-    """Sets what every connection needs.
+def _prepare(connection: Connection) -> bool:
+    """Sets what every connection needs; returns whether its session is its own.
 
     JSON stays text: psycopg would make floats of its numbers. Transactions are READ COMMITTED, as the functions need
     them, whatever the role's or the database's default is. And no operator of a schema in the role's search_path stands
     in for PostgreSQL's own: somebody could have made it there to be run by whoever exports.
     """
     connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-    connection.execute(_SETTINGS)
+    if not isinstance(connection, BehindPooler):
+        settings_of_session = _SETTINGS.format(sql.Literal(connection.info.backend_pid))
+        # no parameters, and so nothing that is prepared
+        if connection.execute(settings_of_session).fetchone() is None:
+            return False
     connection.adapters.register_loader("jsonb", TextLoader)
     connection.adapters.register_loader("json", TextLoader)
+    return True
+
+
+def _configure(connection: Connection) -> None:
+    _prepare(connection)
 
 
 class Notices:

@@ -12,6 +12,12 @@ REGISTRY_SCHEMA = "evtool"
 
 _PINNED_PATH = sql.SQL("SET LOCAL search_path = pg_catalog, pg_temp;\n")
 
+# Whoever waits for a lock makes all others behind it wait as well: not for long, unless the role's own lock_timeout
+# says otherwise.
+SHORT_WAIT = sql.SQL(
+    "SELECT set_config('lock_timeout', '10s', true) WHERE current_setting('lock_timeout') = '0';\n"
+).format()
+
 
 def fill(text: str, variables: dict[str, str]) -> sql.Composed:
     """A SQL text with psql's variables filled in, each quoted for where it stands.

@@ -19,6 +19,7 @@ from evtool.model import (
     CategoryInfo,
     ExportBlock,
     Message,
+    MigrationPlan,
     MigrationStep,
     Namespace,
     NamespaceState,
@@ -31,6 +32,7 @@ from evtool.model import (
 from evtool.ndjson import Record
 from evtool.store import Ability, Store
 from evtool.stores.postgres import exporting, importing, parallel, registry, selecting
+from evtool.stores.postgres.administration import PostgresAdministration
 from evtool.stores.postgres.connection import Connection, Connector
 from evtool.stores.postgres.translation import translate, translated
 
@@ -271,16 +273,17 @@ class PostgresStore(Store):
         with translated(), self._connector.pooled() as connection:
             registry.delete(connection, contract.namespace_to_find(name))
 
+    def administration(self) -> PostgresAdministration:
+        """See `Store.administration`."""
+        return PostgresAdministration(self._connector)
+
     def migrate(self) -> list[MigrationStep]:
         """See `Store.migrate`."""
-        from evtool.stores.postgres import migration
-
-        connection = self._connector.open()
-        try:
-            with translated():
-                return list(migration.migrate(connection))
-        finally:
-            connection.close()
+        steps = list(self.administration().migrate(MigrationPlan()))
+        for step in steps:
+            if step.error is not None:
+                raise step.error
+        return steps
 
     def migration_status(self) -> list[NamespaceState]:
         """See `Store.migration_status`."""
@@ -295,12 +298,12 @@ class PostgresStore(Store):
 
     def migration_script(self) -> str:
         """The SQL that `migrate` would run, complete and runnable by psql."""
-        from evtool.stores.postgres import migration
+        from evtool.stores.postgres import migration_scripts
 
         connection = self._connector.open()
         try:
             with translated():
-                return migration.script(connection)
+                return migration_scripts.script(connection)
         finally:
             connection.close()
 

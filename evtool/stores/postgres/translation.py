@@ -36,6 +36,9 @@ _MARKS: dict[str, type[errors.EvtoolError]] = {
     "schema_not_ours": errors.NamespaceRefused,
     "role_is_not_a_group": errors.NamespaceRefused,
     "structure_differs": errors.MigrationFailed,
+    "not_adoptable": errors.NamespaceRefused,
+    "namespace_taken": errors.NamespaceExists,
+    "busy_transactions": errors.StoreTimeout,
 }
 
 _MARK_HINTS = {

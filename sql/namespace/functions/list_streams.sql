@@ -6,6 +6,7 @@
 --
 -- A loose scan of the index messages_stream: one descent finds the next name, one more its last position. So it costs
 -- what the listed streams cost, however many messages they have and however many streams there are besides.
+-- The collation is that of the column, but in an adopted table, where the index messages_stream_bytes has it.
 CREATE OR REPLACE FUNCTION :"ns".list_streams(
   prefix varchar DEFAULT '',
   after varchar DEFAULT NULL,
@@ -28,26 +29,26 @@ BEGIN
   RETURN QUERY
   WITH RECURSIVE streams (name) AS (
     (
-      SELECT m.stream_name
+      SELECT m.stream_name COLLATE "C"
       FROM messages AS m
-      WHERE _after IS NULL AND m.stream_name >= _prefix
-      ORDER BY m.stream_name
+      WHERE _after IS NULL AND m.stream_name COLLATE "C" >= _prefix
+      ORDER BY m.stream_name COLLATE "C"
       LIMIT 1
     )
     UNION ALL
     (
-      SELECT m.stream_name
+      SELECT m.stream_name COLLATE "C"
       FROM messages AS m
-      WHERE m.stream_name > _after
-      ORDER BY m.stream_name
+      WHERE m.stream_name COLLATE "C" > _after
+      ORDER BY m.stream_name COLLATE "C"
       LIMIT 1
     )
     UNION ALL
     SELECT (
-      SELECT m.stream_name
+      SELECT m.stream_name COLLATE "C"
       FROM messages AS m
-      WHERE m.stream_name > streams.name
-      ORDER BY m.stream_name
+      WHERE m.stream_name COLLATE "C" > streams.name
+      ORDER BY m.stream_name COLLATE "C"
       LIMIT 1
     )
     FROM streams
@@ -55,7 +56,13 @@ BEGIN
   )
   SELECT
     streams.name::varchar,
-    (SELECT m.position FROM messages AS m WHERE m.stream_name = streams.name ORDER BY m.position DESC LIMIT 1)
+    (
+      SELECT m.position
+      FROM messages AS m
+      WHERE m.stream_name COLLATE "C" = streams.name
+      ORDER BY m.position DESC
+      LIMIT 1
+    )
   FROM streams
   WHERE starts_with(streams.name, _prefix)
   LIMIT _limit;

@@ -10,9 +10,6 @@ DECLARE
 BEGIN
   FOREACH _role IN ARRAY ARRAY[evtool.role_name(schema_name, 'reader'), evtool.role_name(schema_name, 'writer')] LOOP
     CONTINUE WHEN NOT EXISTS (SELECT FROM pg_roles WHERE rolname = _role AND NOT rolcanlogin AND NOT rolsuper);
-    -- also where the role stays: else the last database of the cluster that uses it couldn't drop it
-    EXECUTE format('REVOKE ALL ON SCHEMA evtool FROM %I', _role);
-    EXECUTE format('REVOKE ALL ON evtool.namespaces FROM %I', _role);
     IF shobj_description((SELECT oid FROM pg_roles WHERE rolname = _role), 'pg_authid') IS DISTINCT FROM 'made by evtool' THEN
       RAISE NOTICE 'The role % stays: it was there before the namespace', quote_ident(_role);
       CONTINUE;

@@ -4,67 +4,84 @@
 --
 -- Readers SELECT and call what reads. Writers do too and call what writes, which is SECURITY DEFINER: they have no
 -- INSERT, so no message gets around the lock or to a position of its writer's choice.
+--
+-- What is right already is not touched: each change of a privilege leaves a dead row in the catalog. The objects of a
+-- schema are found by pg_depend's index, for pg_proc and pg_class have none by schema, and grow with every namespace.
 CREATE OR REPLACE FUNCTION evtool.grant_namespace(schema_name text)
 RETURNS boolean
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  _reader name := evtool.role_name(schema_name, 'reader');
-  _writer name := evtool.role_name(schema_name, 'writer');
+  _reader constant name := evtool.role_name(schema_name, 'reader');
+  _writer constant name := evtool.role_name(schema_name, 'writer');
+  _schema constant oid := quote_ident(schema_name)::regnamespace;
+  _has_groups boolean := true;
   _role name;
-  _function regprocedure;
+  _object record;
 BEGIN
-  EXECUTE format('REVOKE ALL ON SCHEMA %I FROM PUBLIC', schema_name);
-  -- default privileges of the owner may have given PUBLIC more than PostgreSQL does
-  EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA %I FROM PUBLIC', schema_name);
-  EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA %I FROM PUBLIC', schema_name);
-  EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA %I FROM PUBLIC', schema_name);
-
   FOREACH _role IN ARRAY ARRAY[_reader, _writer] LOOP
-    IF EXISTS (SELECT FROM pg_roles WHERE rolname = _role AND (rolcanlogin OR rolsuper)) THEN
-      RAISE EXCEPTION 'The role % exists and is not a group: it can log in, or is a superuser', quote_ident(_role)
-        USING ERRCODE = 'duplicate_object', CONSTRAINT = 'role_is_not_a_group',
-          HINT = 'Rename that role, or give the namespace another schema.';
-    END IF;
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = _role) THEN
-      BEGIN
-        EXECUTE format('CREATE ROLE %I NOLOGIN', _role);
-        -- what drop_namespace_roles knows it by: a role that was there before is not evtool's to drop
-        EXECUTE format('COMMENT ON ROLE %I IS %L', _role, 'made by evtool');
-      EXCEPTION
-        -- roles belong to the cluster: a migration of another database may have made it just now
-        WHEN duplicate_object OR unique_violation THEN NULL;
-        WHEN insufficient_privilege THEN
-          RAISE NOTICE 'Not allowed to create the role %: only the owner can use the schema % for now',
-            quote_ident(_role), quote_ident(schema_name)
-            USING HINT = 'Run evtool migrate again as a role with CREATEROLE.';
-          RETURN false;
-      END;
+    IF NOT evtool.ensure_group(_role) THEN
+      RAISE NOTICE 'Not allowed to create the role %: only the owner can use the schema % for now',
+        quote_ident(_role), quote_ident(schema_name)
+        USING HINT = 'Run evtool migrate again as a role with CREATEROLE.';
+      _has_groups := false;
+      EXIT;
     END IF;
   END LOOP;
 
-  EXECUTE format('REVOKE ALL ON SCHEMA %I FROM %I, %I', schema_name, _reader, _writer);
-  EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA %I FROM %I, %I', schema_name, _reader, _writer);
-  EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA %I FROM %I, %I', schema_name, _reader, _writer);
-  EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA %I FROM %I, %I', schema_name, _reader, _writer);
-
-  EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I, %I', schema_name, _reader, _writer);
-  EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA %I TO %I, %I', schema_name, _reader, _writer);
-  -- the watermark reads the sequence; SELECT does not allow nextval or setval
-  EXECUTE format('GRANT SELECT ON ALL SEQUENCES IN SCHEMA %I TO %I, %I', schema_name, _reader, _writer);
-  FOR _function IN
-    SELECT oid FROM pg_proc WHERE pronamespace = quote_ident(schema_name)::regnamespace AND prokind = 'f'
+  FOR _object IN
+    WITH objects AS (
+      SELECT 'SCHEMA' AS kind, quote_ident(nspname) AS object, COALESCE(nspacl, acldefault('n', nspowner)) AS acl,
+        'USAGE' AS privilege, true AS reads
+      FROM pg_namespace WHERE oid = _schema
+      UNION ALL
+      SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass::text,
+        COALESCE(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner)),
+        -- the watermark reads the sequence; SELECT does not allow nextval or setval
+        'SELECT', true
+      FROM pg_depend AS d JOIN pg_class AS c ON c.oid = d.objid
+      WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = _schema AND d.classid = 'pg_class'::regclass
+        AND c.relkind IN ('r', 'v', 'm', 'f', 'p', 'S')
+      UNION ALL
+      SELECT 'ROUTINE', p.oid::regprocedure::text, COALESCE(p.proacl, acldefault('f', p.proowner)),
+        'EXECUTE', p.proname NOT IN ('write_message', 'write_messages', 'acquire_lock')
+      FROM pg_depend AS d JOIN pg_proc AS p ON p.oid = d.objid
+      WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = _schema AND d.classid = 'pg_proc'::regclass
+    )
+    SELECT kind, object, privilege, reads, held.grantees
+    FROM objects,
+      LATERAL (
+        SELECT COALESCE(array_agg(acl.grantee || ' ' || acl.privilege_type
+            || CASE WHEN acl.is_grantable THEN '*' ELSE '' END ORDER BY 1), '{}') AS privileges,
+          COALESCE(string_agg(DISTINCT COALESCE(quote_ident(r.rolname), 'PUBLIC'), ', '), '') AS grantees
+        FROM aclexplode(objects.acl) AS acl LEFT JOIN pg_roles AS r ON r.oid = acl.grantee
+        WHERE acl.grantee = 0 OR r.rolname IN (_reader, _writer)
+      ) AS held,
+      LATERAL (
+        SELECT COALESCE(array_agg(oid || ' ' || objects.privilege ORDER BY 1), '{}') AS privileges
+        FROM pg_roles
+        WHERE _has_groups AND (rolname = _writer OR (rolname = _reader AND objects.reads))
+      ) AS wanted
+    WHERE held.privileges <> wanted.privileges
+      OR (kind = 'TABLE' AND EXISTS (
+        SELECT FROM pg_attribute, aclexplode(attacl) AS acl LEFT JOIN pg_roles AS r ON r.oid = acl.grantee
+        WHERE attrelid = object::regclass AND (acl.grantee = 0 OR r.rolname IN (_reader, _writer))))
   LOOP
-    EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', _function, _writer);
-    IF (SELECT proname FROM pg_proc WHERE oid = _function) NOT IN ('write_message', 'write_messages', 'acquire_lock') THEN
-      EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', _function, _reader);
+    EXECUTE format('REVOKE ALL ON %s %s FROM PUBLIC', _object.kind, _object.object);
+    CONTINUE WHEN NOT _has_groups;
+    IF _object.grantees NOT IN ('', 'PUBLIC') OR _object.kind = 'TABLE' THEN
+      EXECUTE format('REVOKE ALL ON %s %s FROM %I, %I', _object.kind, _object.object, _reader, _writer);
     END IF;
+    EXECUTE format('GRANT %s ON %s %s TO %I', _object.privilege, _object.kind, _object.object, _writer)
+      || CASE WHEN _object.reads THEN format(', %I', _reader) ELSE '' END;
   END LOOP;
 
-  -- so that evtool finds a namespace's schema for them
-  EXECUTE format('GRANT USAGE ON SCHEMA evtool TO %I, %I', _reader, _writer);
-  EXECUTE format('GRANT SELECT ON evtool.namespaces TO %I, %I', _reader, _writer);
+  IF NOT _has_groups THEN
+    RETURN false;
+  END IF;
+  PERFORM evtool.grant_registry(_reader);
+  PERFORM evtool.grant_registry(_writer);
   RETURN true;
 END;
 $$;

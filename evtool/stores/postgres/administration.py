@@ -1,0 +1,70 @@
+"""What a DBA asks of a PostgreSQL database: fleets, roles, adoption. See `Administration` for what each does."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from datetime import timedelta
+
+from evtool.administration import Administration, Member, Right
+from evtool.model import MigrationPlan, MigrationStep
+from evtool.stores.postgres import registry, roles
+from evtool.stores.postgres.connection import Connection, Connector
+from evtool.stores.postgres.translation import translated
+
+
+class PostgresAdministration(Administration):
+    """On the connections of a store."""
+
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
+
+    def migrate(self, plan: MigrationPlan) -> Iterator[MigrationStep]:
+        """See `Administration.migrate`."""
+        from evtool.stores.postgres import fleet
+
+        with translated():
+            yield from fleet.migrate(self._connector, plan)
+
+    def grant(self, name: str, role: str, right: Right) -> bool:
+        """See `Administration.grant`."""
+        with self._open() as connection:
+            return roles.grant(connection, registry.get(connection, name).schema, role, right)
+
+    def revoke(self, name: str, role: str) -> bool:
+        """See `Administration.revoke`."""
+        with self._open() as connection:
+            return roles.revoke(connection, registry.get(connection, name).schema, role)
+
+    def grant_script(self, name: str, role: str, right: Right | None) -> str:
+        """See `Administration.grant_script`."""
+        with self._open() as connection:
+            return roles.script(connection, registry.get(connection, name).schema, role, right)
+
+    def members(self, name: str) -> list[Member]:
+        """See `Administration.members`."""
+        with self._open() as connection:
+            return roles.members(connection, registry.get(connection, name).schema)
+
+    def adopt(self, schema: str, name: str, wait: timedelta) -> Iterator[str]:
+        """See `Administration.adopt`."""
+        from evtool.stores.postgres import adoption
+
+        with self._open() as connection:
+            yield from adoption.adopt(connection, schema, name, wait)
+
+    def adoption_script(self, schema: str, name: str) -> str:
+        """See `Administration.adoption_script`."""
+        from evtool.stores.postgres import adoption
+
+        with self._open() as connection:
+            return adoption.script(connection, schema, name)
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[Connection]:
+        connection = self._connector.open()
+        try:
+            with translated():
+                yield connection
+        finally:
+            connection.close()
