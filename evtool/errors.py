@@ -12,6 +12,7 @@ All of them carry a `code` that programs may rely on, a message of one line, and
      │   ├─ ConditionNotActivated
      │   ├─ InvalidMessage         id, type or JSON that a message can't have
      │   ├─ InvalidDsn
+     │   ├─ InvalidResource        a description of a table that can't be one
      │   └─ NotAble                the store lacks an ability
      ├─ StoreError                 the store could not do what was asked
      │   ├─ StoreUnreachable       no server, no login, connection lost
@@ -102,6 +103,12 @@ class InvalidDsn(InvalidArgument):
     """A database URL that can't be understood."""
 
     code = "INVALID_DSN"
+
+
+class InvalidResource(InvalidArgument):
+    """The description of a table can't be read, or doesn't fit the table."""
+
+    code = "INVALID_RESOURCE"
 
 
 class NotAble(InvalidArgument):

@@ -1,0 +1,140 @@
+r"""The cells of a file, made from PostgreSQL's COPY text, a column of many rows at a time.
+
+COPY's text format escapes as JSON does (`\n`, `\t`, `\\` …), so a column of text becomes JSON strings with a few calls on
+all of its rows at once. What is rarer than that (a control character, a value with a backslash) takes a way of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from evtool.bulk.kinds import Kind
+
+Cells = list[bytes]
+Encoder = Callable[[Cells], Cells]
+
+NULL = rb"\N"
+
+_PAIR = re.compile(rb"\\(.)", re.DOTALL)
+_MEANT = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+# White space between the tokens of JSON as it is stored. A line of NDJSON can't hold a line break.
+_ON_ONE_LINE = {**_MEANT, b"n": b" ", b"r": b" "}
+# Characters that COPY leaves as they are and JSON does not, and the one whose escape JSON lacks.
+_ODD = re.compile(rb"\\.|[\x00-\x08\x0b\x0c\x0e-\x1f]", re.DOTALL)
+_CONTROLS = bytes(code for code in range(0x20) if code not in b"\t\n")
+
+_MOMENT_LENGTH = len("2025-07-15 10:00:00.123456")
+_MOMENT = re.compile(rb"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?(?:\+00)?")
+
+
+def json_encoder(kind: Kind, *, one_line: bool) -> Encoder:
+    """What makes JSON of a column's cells.
+
+    Args:
+        kind: the column's.
+        one_line: whether JSON as stored must lose its line breaks.
+    """
+    meant = _ON_ONE_LINE if one_line else _MEANT
+    return {
+        Kind.NUMBER: _json_numbers,
+        Kind.BOOLEAN: _json_booleans,
+        Kind.JSON: lambda cells: _json_values(cells, meant),
+        Kind.ARRAY: lambda cells: _json_values(cells, meant),
+        Kind.MOMENT: lambda cells: _json_strings(moments(cells, b"Z")),
+        Kind.LOCAL_MOMENT: lambda cells: _json_strings(moments(cells, b"")),
+    }.get(kind, _json_strings)
+
+
+def csv_encoder(kind: Kind) -> Encoder:
+    """What makes fields of CSV of a column's cells: nothing for null, `""` for an empty text."""
+    return {
+        Kind.BOOLEAN: lambda cells: [_CSV_BOOLEANS[cell] for cell in cells],
+        Kind.MOMENT: lambda cells: _csv_fields(moments(cells, b"Z")),
+        Kind.LOCAL_MOMENT: lambda cells: _csv_fields(moments(cells, b"")),
+    }.get(kind, _csv_fields)
+
+
+def _json_strings(cells: Cells) -> Cells:
+    joined = b"\t".join(cells)
+    if len(joined.translate(None, _CONTROLS)) != len(joined) or rb"\v" in joined:
+        joined = _ODD.sub(_json_escape, joined)
+    joined = b'"' + joined.replace(b'"', rb"\"").replace(b"\t", b'"\t"') + b'"'
+    # a text of these two characters has its backslash doubled
+    return joined.replace(rb'"\N"', b"null").split(b"\t")
+
+
+def _json_escape(found: re.Match[bytes]) -> bytes:
+    odd = found[0]
+    if odd == rb"\v":
+        return rb"\u000b"
+    return odd if len(odd) == 2 else b"\\u%04x" % ord(odd)
+
+
+def _json_numbers(cells: Cells) -> Cells:
+    joined = b"\t".join(cells)
+    # NaN, Infinity, \N
+    if b"N" not in joined and b"I" not in joined:
+        return cells
+    return [b"null" if cell == NULL else b'"%b"' % cell if b"N" in cell or b"I" in cell else cell for cell in cells]
+
+
+def _json_booleans(cells: Cells) -> Cells:
+    return [_JSON_BOOLEANS[cell] for cell in cells]
+
+
+def _json_values(cells: Cells, meant: dict[bytes, bytes]) -> Cells:
+    if b"\\" not in b"".join(cells):
+        return cells
+    return [b"null" if cell == NULL else _unescaped(cell, meant) for cell in cells]
+
+
+def _csv_fields(cells: Cells) -> Cells:
+    joined = b"\t%b\t" % b"\t".join(cells)
+    if b"\\" in joined or b'"' in joined or b"," in joined or b"\t\t" in joined:
+        return [csv_field(cell) for cell in cells]
+    return cells
+
+
+def csv_field(cell: bytes) -> bytes:
+    """A cell of COPY's text as a field of CSV."""
+    if cell == NULL:
+        return b""
+    return csv_quoted(_unescaped(cell, _MEANT))
+
+
+def csv_quoted(text: bytes) -> bytes:
+    """A text as a field of CSV: in quotes where it needs them, and where it is empty, to be told from null."""
+    # \. in a line of its own ended a file for PostgreSQL's own reader before version 18
+    if not text or b'"' in text or b"," in text or b"\n" in text or b"\r" in text or text == rb"\.":
+        return b'"%b"' % text.replace(b'"', b'""')
+    return text
+
+
+def _unescaped(cell: bytes, meant: dict[bytes, bytes]) -> bytes:
+    if b"\\" not in cell:
+        return cell
+    return _PAIR.sub(lambda found: meant.get(found[1], found[1]), cell)
+
+
+def moments(cells: Cells, zone: bytes) -> Cells:
+    """Times as PostgreSQL writes them in UTC, with T, six digits and the zone's letter.
+
+    What ISO 8601 can't say (infinity, years before Christ or beyond 9999) stays as PostgreSQL has it.
+    """
+    return [_moment(cell, zone) for cell in cells]
+
+
+def _moment(cell: bytes, zone: bytes) -> bytes:
+    # a year of five digits, or a sign, would move the space or the point
+    if cell[10:11] == b" " and cell[19:20] == b"." and len(cell) == _MOMENT_LENGTH + (3 if zone else 0):
+        return b"%bT%b%b" % (cell[:10], cell[11:_MOMENT_LENGTH], zone)
+    found = _MOMENT.fullmatch(cell)
+    if found is None:
+        return cell
+    day, clock, fraction = found.groups(b"")
+    return b"%bT%b.%b%b" % (day, clock, fraction.ljust(6, b"0"), zone)
+
+
+_JSON_BOOLEANS = {b"t": b"true", b"f": b"false", NULL: b"null"}
+_CSV_BOOLEANS = {b"t": b"true", b"f": b"false", NULL: b""}

@@ -1,0 +1,363 @@
+"""A table of an ordinary SQLite database file, read only, in one snapshot.
+
+Where an index gives the order, records are read page by page, each page beginning behind the last record of the one
+before it: no OFFSET, so the last page costs what the first did. Where none does, SQLite sorts once, on disk if it must,
+and the result is read through one cursor: pages would sort anew each time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+from evtool import times
+from evtool.bulk.kinds import Kind, kind_of
+from evtool.bulk.selecting import Column, Condition, Order, Plan, Table
+from evtool.bulk.sources import values
+from evtool.bulk.sources.source import Block, Estimate, Request
+from evtool.bulk.writers import Format
+from evtool.errors import InvalidArgument, InvalidDsn, StoreError, StoreUnreachable
+from evtool.stores.sqlite.translation import translated
+
+_BUSY_SECONDS = 60.0
+
+# How many records are in memory at once: as many as this, or fewer where they are large.
+_FEWEST, _MOST = 8, 128
+_BLOCK_BYTES = 1 << 16
+_SAMPLE = 128
+
+_ROW_IDS = ("rowid", "_rowid_", "oid")
+
+
+class SQLiteSource:
+    """A connection to a database file in a read transaction. Use it in `with`."""
+
+    def __init__(self, dsn: str) -> None:
+        """Opens the file and takes the snapshot.
+
+        Args:
+            dsn: `sqlite:///path/of/a/file`.
+
+        Raises:
+            InvalidDsn: it names no file.
+            StoreUnreachable: the file isn't there or can't be opened.
+            StoreError: it is no SQLite database.
+        """
+        self._path = _path(dsn)
+        with translated():
+            self._connection = sqlite3.connect(
+                f"file:{quote(str(self._path))}?mode=ro", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
+            )
+        try:
+            with translated():
+                self._connection.create_function("evtool_moment", 1, values.moment_or_none, deterministic=True)
+                self._connection.execute("BEGIN")
+                # the first read takes the snapshot
+                self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            self._taken = datetime.now(UTC)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the transaction and the connection."""
+        self._connection.close()
+
+    def snapshot(self) -> dict[str, Any]:
+        """What tells this snapshot from others."""
+        return {
+            "source": "sqlite",
+            "database": self._path.name,
+            "sqlite_version": sqlite3.sqlite_version,
+            "schema_version": self._one("PRAGMA schema_version"),
+            "pages": self._one("PRAGMA page_count"),
+            "taken_at": times.render(self._taken),
+        }
+
+    def table(self, request: Request) -> Table:
+        """The table that is asked for.
+
+        Raises:
+            InvalidArgument: there is none, or it lacks a column that the resource declares.
+        """
+        plain = request.table.rpartition(".")[2]
+        names = [row[0] for row in self._all("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")]
+        name = next((one for one in names if one == request.table), None) or next(
+            (one for one in names if one.lower() == plain.lower()), None
+        )
+        if name is None:
+            hint = f"it has {', '.join(sorted(names)[:20])}" if names else "it has no tables"
+            raise InvalidArgument(f'there is no table "{plain}" in {self._path.name}', hint=hint)
+        # 1 is a hidden column of a virtual table
+        facts = self._all('SELECT name, type, "notnull", pk FROM pragma_table_xinfo(?) WHERE hidden <> 1', name)
+        found = {row[0]: _column(row[0], row[1], request.columns.get(row[0]), never_null=bool(row[2])) for row in facts}
+        for declared in request.columns:
+            if declared not in found:
+                raise InvalidArgument(
+                    f'{name} has no column "{declared}", which the resource {request.resource} declares',
+                    hint="name the columns that it has with --columns, or export it with --table",
+                )
+        columns = tuple(found[one] for one in (request.columns or found))
+        primary = [found[row[0]] for row in sorted(facts, key=lambda row: row[3]) if row[3]]
+        if not primary or any(self._holds_null(name, one) for one in primary):
+            # A primary key of SQLite's may hold null, and null is not unique: the row's number makes the order total.
+            number = self._row_id(name, found)
+            primary = [*primary, number] if number is not None else list(found.values())
+        order = tuple(Order(found[one], descending) for one, descending in request.order if one in found)
+        return Table(name, columns, tuple(primary), order)
+
+    def check(self, plan: Plan) -> None:
+        """Looks at each condition.
+
+        Raises:
+            InvalidArgument: a value is none of its field's type.
+        """
+        for column, condition in plan.where:
+            _met(column, condition)
+
+    def estimate(self, plan: Plan, format: Format) -> Estimate:
+        """How much there will be: the records are counted, their size is that of some."""
+        table = _quoted(plan.table.name)
+        where, parameters = _where(plan)
+        count = self._one(f"SELECT count(*) FROM {table}{where}", *parameters)
+        selected = ", ".join(_selected(column, format) for column in plan.columns)
+        rows = self._all(f"SELECT {selected} FROM {table}{where} LIMIT {_SAMPLE}", *parameters)
+        if not rows:
+            return Estimate(count, 0, exact=True)
+        names = sum(len(column.name) + 3 for column in plan.columns) if format.is_json else 0
+        size = sum(values.size(row) for row in rows) / len(rows) + names + len(plan.columns)
+        return Estimate(count, int(count * size), exact=True)
+
+    def blocks(self, plan: Plan, format: Format, batch: int) -> Iterator[Block]:
+        """The records, some at a time, in the plan's order.
+
+        Args:
+            plan: which.
+            format: what the cells are to be.
+            batch: how many records make a page.
+
+        Raises:
+            StoreError: a text is not UTF-8, or a value that must be JSON isn't.
+        """
+        encoders = [values.encoder(column, format) for column in plan.columns]
+        width = len(encoders)
+        rows = self._pages(plan, format, batch) if self._is_indexed(plan) else self._sorted(plan, format)
+        done = 0
+        for chunk in rows:
+            columns = list(zip(*chunk, strict=True))[:width]
+            try:
+                yield Block(len(chunk), [encode(column) for encode, column in zip(encoders, columns, strict=True)])
+            except values.NotJsonError as error:
+                raise StoreError(
+                    f'"{plan.columns[columns.index(error.column)].name}" of record {done + error.row + 1}'
+                    " in the export's order is not JSON",
+                    hint="correct it, leave the field out with --columns, or export CSV, which has it as it is",
+                ) from error
+            done += len(chunk)
+
+    def _pages(self, plan: Plan, format: Format, batch: int) -> Iterator[list[tuple[Any, ...]]]:
+        last: tuple[Any, ...] | None = None
+        while True:
+            query, parameters = _page(plan, format, last)
+            count = 0
+            for chunk in self._chunks(f"{query} LIMIT {batch}", parameters):
+                yield chunk
+                last = chunk[-1][len(plan.columns) :]
+                count += len(chunk)
+            if count < batch:
+                return
+
+    def _sorted(self, plan: Plan, format: Format) -> Iterator[list[tuple[Any, ...]]]:
+        yield from self._chunks(*_page(plan, format, None))
+
+    def _chunks(self, query: str, parameters: Sequence[Any]) -> Iterator[list[tuple[Any, ...]]]:
+        """The rows of a query, so many at a time that they stay small."""
+        size = _FEWEST
+        with translated(), _decoded():
+            cursor = self._connection.execute(query, parameters)
+            while rows := cursor.fetchmany(size):
+                yield rows
+                held = values.size(rows[-1]) * len(rows)
+                size = max(_FEWEST, size // 2) if held > _BLOCK_BYTES else min(_MOST, size * 2)
+
+    def _is_indexed(self, plan: Plan) -> bool:
+        """Whether an index gives the order, without nulls among what the pages begin behind."""
+        query, parameters = _page(plan, Format.CSV, None)
+        steps = self._all(f"EXPLAIN QUERY PLAN {query}", *parameters)
+        if any("TEMP B-TREE" in step[3] for step in steps):
+            return False
+        return not any(self._holds_null(plan.table.name, one.column) for one in plan.order)
+
+    def _holds_null(self, table: str, column: Column) -> bool:
+        query = f"SELECT 1 FROM {_quoted(table)} WHERE {_quoted(column.name)} IS NULL LIMIT 1"
+        return column.nullable and bool(self._all(query))
+
+    def _row_id(self, table: str, columns: dict[str, Column]) -> Column | None:
+        """The number that SQLite gives every row; None for a view, or a table without."""
+        taken = {name.lower() for name in columns}
+        kind, without = self._all("SELECT type, wr FROM pragma_table_list WHERE schema = 'main' AND name = ?", table)[0]
+        name = next((one for one in _ROW_IDS if one not in taken), None)
+        if kind == "view" or without or name is None:
+            return None
+        return Column(name, "integer", Kind.NUMBER, nullable=False)
+
+    def _all(self, query: str, *parameters: Any) -> list[Any]:
+        with translated(), _decoded():
+            return self._connection.execute(query, parameters).fetchall()
+
+    def _one(self, query: str, *parameters: Any) -> Any:
+        return self._all(query, *parameters)[0][0]
+
+
+def _path(dsn: str) -> Path:
+    """The file of sqlite:///path: what stands behind the two slashes of an empty host."""
+    given = dsn.removeprefix("sqlite:").removeprefix("//")
+    if not given or "\0" in given or given == ":memory:":
+        raise InvalidDsn("the DSN sqlite: names no file", hint="write sqlite:///path/of/a/file")
+    path = Path(given).absolute()
+    if path.is_dir():
+        raise InvalidDsn(f"{path} is a folder", hint="name the database file in it")
+    if not path.exists():
+        raise StoreUnreachable(f"{path} isn't there", hint="write sqlite:///path/of/a/file")
+    return path
+
+
+def _column(name: str, declared: str, wanted: str | None, *, never_null: bool) -> Column:
+    """A column as the resource declares it, else by the type that the file has for it, which binds no value."""
+    if wanted is not None:
+        return Column(name, wanted, kind_of(wanted), nullable=not never_null)
+    upper = declared.upper()
+    if "JSON" in upper:
+        kind = Kind.JSON
+    elif "BOOL" in upper:
+        kind = Kind.BOOLEAN
+    elif upper.startswith(("TIMESTAMP", "DATETIME")):
+        kind = Kind.MOMENT
+    elif any(part in upper for part in ("CHAR", "CLOB", "TEXT")):
+        kind = Kind.TEXT
+    else:
+        kind = Kind.NUMBER
+    return Column(name, declared or "any", kind, nullable=not never_null)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _compared(column: Column) -> str:
+    """A column as it is compared and ordered: text by its bytes, whatever collation it was given."""
+    name = _quoted(column.name)
+    return name if column.kind in {Kind.NUMBER, Kind.BOOLEAN} else f"{name} COLLATE BINARY"
+
+
+def _selected(column: Column, format: Format) -> str:
+    name = _quoted(column.name)
+    if column.kind not in {Kind.JSON, Kind.ARRAY}:
+        return name
+    # An empty text is what programs store for no JSON. A BLOB stands for what is not JSON: it can't be, itself.
+    if not format.is_json:
+        return f"nullif({name}, '')"
+    valid = f"typeof({name}) <> 'blob' AND json_valid({name})"
+    return f"CASE WHEN {name} IS NULL OR {name} = '' THEN NULL WHEN {valid} THEN {name} ELSE x'00' END"
+
+
+def _page(plan: Plan, format: Format, last: tuple[Any, ...] | None) -> tuple[str, list[Any]]:
+    """The query of a page, and its parameters.
+
+    Args:
+        plan: what is wanted.
+        format: which decides how JSON is looked at.
+        last: what the order's columns have in the last record of the page before; None for the first.
+    """
+    terms = [f"{_compared(one.column)} {'DESC' if one.descending else 'ASC'}" for one in plan.order]
+    selected = [_selected(column, format) for column in plan.columns]
+    selected += [_quoted(one.column.name) for one in plan.order]
+    where, parameters = _where(plan)
+    if last is not None:
+        behind, bounds = _behind(plan.order, last)
+        where = f"{where} AND {behind}" if where else f" WHERE {behind}"
+        parameters += bounds
+    table = _quoted(plan.table.name)
+    return f"SELECT {', '.join(selected)} FROM {table}{where} ORDER BY {', '.join(terms)}", parameters
+
+
+def _behind(order: Sequence[Order], last: Sequence[Any]) -> tuple[str, list[Any]]:
+    """What holds for the records behind one. No value is null.
+
+    It begins with a bound of the first column alone, for that is what SQLite finds in an index.
+    """
+    condition, parameters = "", []
+    for one, value in zip(reversed(order), reversed(last), strict=True):
+        field, sign = _compared(one.column), "<" if one.descending else ">"
+        if condition:
+            condition = f"({field} {sign} ? OR ({field} = ? AND {condition}))"
+            parameters = [value, value, *parameters]
+        else:
+            condition, parameters = f"{field} {sign} ?", [value]
+    if len(order) > 1:
+        field, sign = _compared(order[0].column), "<=" if order[0].descending else ">="
+        condition, parameters = f"{field} {sign} ? AND {condition}", [last[0], *parameters]
+    return condition, parameters
+
+
+def _where(plan: Plan) -> tuple[str, list[Any]]:
+    conditions, parameters = [], []
+    for column, condition in plan.where:
+        text, bound = _met(column, condition)
+        conditions.append(text)
+        parameters += bound
+    if plan.time is not None:
+        field = _compared(plan.time)
+        exact = f"evtool_moment({_quoted(plan.time.name)})"
+        # Texts of moments differ in spelling and zone, so their order is exact only to a day or so; that much an index
+        # finds, and of those the function looks at the moment.
+        for operator, moment, days in ((">=", plan.since, -1), ("<", plan.until, 2)):
+            if moment is not None:
+                conditions.append(f"{field} {operator} ? AND {exact} {operator} ?")
+                parameters += [_day(moment, days), times.render(moment)]
+    return (" WHERE " + " AND ".join(conditions) if conditions else ""), parameters
+
+
+def _day(moment: datetime, days: int) -> str:
+    try:
+        return (moment + timedelta(days=days)).strftime("%Y-%m-%d").rjust(10, "0")
+    except OverflowError:
+        # the first or the last day that there is
+        return "" if days < 0 else "9999-99"
+
+
+def _met(column: Column, condition: Condition) -> tuple[str, list[Any]]:
+    """A condition in SQL, and its parameters."""
+    name, operator = _quoted(column.name), condition.operator
+    if condition.value is None:
+        # an empty text is no JSON
+        absent = f"nullif({name}, '')" if column.kind in {Kind.JSON, Kind.ARRAY} else name
+        return f"{absent} IS NULL" if operator == "=" else f"{absent} IS NOT NULL", []
+    if column.kind in {Kind.MOMENT, Kind.LOCAL_MOMENT}:
+        return f"evtool_moment({name}) {operator} ?", [times.render(times.parse_bound(condition.value))]
+    return f"{_compared(column)} {operator} ?", [values.parse(column, condition.value)]
+
+
+@contextlib.contextmanager
+def _decoded() -> Iterator[None]:
+    """Text of SQLite's may be no UTF-8; the driver's message has the text in it."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "decode to UTF-8" not in str(error):
+            raise
+        raise StoreError(
+            "the database holds a text that is not UTF-8", hint="correct it, or leave its column out with --columns"
+        ) from None

@@ -1,0 +1,232 @@
+"""The cells of a file, made from the values that SQLite's driver gives: a column of some rows at a time.
+
+They come out byte for byte as those that `evtool.bulk.cells` makes of PostgreSQL's text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from json.encoder import encode_basestring
+from typing import Any
+
+from evtool import times
+from evtool.bulk.cells import csv_quoted
+from evtool.bulk.kinds import Kind
+from evtool.bulk.selecting import Column
+from evtool.bulk.writers import Format
+from evtool.errors import InvalidArgument
+
+Values = Sequence[Any]
+
+_MOMENT = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2}(?::[0-9]{2})?)(?:\.([0-9]{1,9}))? ?"
+    r"(?:([Zz])|([+-])([0-9]{2}):?([0-9]{2}))?(?: UTC| [+-]0000)?"
+)
+_TEXTS = {str, type(None)}
+_DIGITS = b"0123456789"
+
+
+class NotJsonError(Exception):
+    """A value that must be JSON isn't.
+
+    Attributes:
+        column: the values that it is one of.
+        row: its number among them.
+    """
+
+    def __init__(self, column: Values, row: int) -> None:
+        super().__init__("not JSON")
+        self.column = column
+        self.row = row
+
+
+def encoder(column: Column, format: Format) -> Callable[[Values], Sequence[bytes]]:
+    """What makes cells of a column's values."""
+    one_line = format is Format.NDJSON
+    if format.is_json:
+        return {
+            Kind.NUMBER: lambda column: [_json_number(value) for value in column],
+            Kind.BOOLEAN: lambda column: [_json_boolean(value) for value in column],
+            Kind.JSON: lambda column: _json_values(column, one_line=one_line),
+            Kind.ARRAY: lambda column: _json_values(column, one_line=one_line),
+            Kind.MOMENT: lambda column: _json_strings(moments(column)),
+            Kind.LOCAL_MOMENT: lambda column: _json_strings(_without_zone(moments(column))),
+        }.get(column.kind, _json_strings)
+    return {
+        Kind.BOOLEAN: lambda column: [_csv_boolean(value) for value in column],
+        Kind.MOMENT: lambda column: _csv_fields(moments(column)),
+        Kind.LOCAL_MOMENT: lambda column: _csv_fields(_without_zone(moments(column))),
+    }.get(column.kind, _csv_fields)
+
+
+def _json_strings(column: Values) -> Sequence[bytes]:
+    if not _TEXTS.issuperset(map(type, column)):
+        column = [value if value is None else _text(value) for value in column]
+    quoted = ["null" if value is None else encode_basestring(value) for value in column]
+    # a quoted string has no line break
+    return "\n".join(quoted).encode().split(b"\n")
+
+
+def _json_number(value: Any) -> bytes:
+    """By what is stored, whatever was declared."""
+    if value is None:
+        return b"null"
+    if isinstance(value, int):
+        return b"%d" % value
+    text = _text(value)
+    if isinstance(value, float) and text[-1].isdigit():
+        return text.encode()
+    return encode_basestring(text).encode()
+
+
+def _json_boolean(value: Any) -> bytes:
+    if value is None:
+        return b"null"
+    found = _boolean(value)
+    return found if found is not None else _json_number(value)
+
+
+def _json_values(column: Values, *, one_line: bool) -> Sequence[bytes]:
+    cells = []
+    for row, value in enumerate(column):
+        if isinstance(value, bytes):
+            raise NotJsonError(column, row)
+        text = "null" if value is None else value if isinstance(value, str) else _text(value)
+        # a line break in JSON can only be white space between its tokens
+        if one_line and ("\n" in text or "\r" in text):
+            text = text.replace("\n", " ").replace("\r", " ")
+        cells.append(text.encode())
+    return cells
+
+
+def _csv_boolean(value: Any) -> bytes:
+    if value is None:
+        return b""
+    return _boolean(value) or csv_quoted(_text(value).encode())
+
+
+def _csv_fields(column: Values) -> Sequence[bytes]:
+    return [b"" if value is None else csv_quoted(_text(value).encode()) for value in column]
+
+
+def _boolean(value: Any) -> bytes | None:
+    if isinstance(value, str):
+        value = {"false": 0, "true": 1}.get(value.lower(), value)
+    return b"true" if value == 1 else b"false" if value == 0 else None
+
+
+def _text(value: Any) -> str:
+    """A value as PostgreSQL would spell it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return f"\\x{value.hex()}"
+    return _float(value) if isinstance(value, float) else str(value)
+
+
+def _float(value: float) -> str:
+    """A number as PostgreSQL has it: the shortest digits, and an exponent from 1e+15 on, where Python has 1e+16."""
+    text = repr(value)
+    if text in {"inf", "-inf", "nan"}:
+        return {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}[text]
+    if "e" in text:
+        return text
+    text = text.removesuffix(".0")
+    digits = text.removeprefix("-").split(".")[0]
+    if len(digits) < 16:
+        return text
+    significant = text.removeprefix("-").replace(".", "").rstrip("0")
+    mantissa = significant[0] + ("." + significant[1:] if len(significant) > 1 else "")
+    return f"{'-' if value < 0 else ''}{mantissa}e+{len(digits) - 1}"
+
+
+def moments(column: Values) -> Values:
+    """Texts that are moments as `2025-07-15T10:00:00.000000Z`; what isn't one stays as it is stored."""
+    return _alike(column) or [moment(value) for value in column]
+
+
+def _alike(column: Values) -> Values | None:
+    """The moments of a column whose texts all have the form of the first, at one go; None if they haven't."""
+    first = column[0]
+    found = _MOMENT.fullmatch(first) if isinstance(first, str) else None
+    if found is None or len(found[2]) != 8 or len(found[3] or "") > 6 or found[5] or not found[4]:
+        return None
+    if not {str}.issuperset(map(type, column)):
+        return None
+    # of one width, with the first one's characters at the places where that has no digits, and digits elsewhere
+    pattern = (first + "\n").encode()
+    joined = ("\n".join(column) + "\n").encode()
+    count, width = len(column), len(pattern)
+    if len(joined) != count * width or joined.translate(None, _DIGITS) != pattern.translate(None, _DIGITS) * count:
+        return None
+    for place, character in enumerate(pattern):
+        if character not in _DIGITS and joined[place::width] != pattern[place : place + 1] * count:
+            return None
+    padding = ("" if found[3] else ".") + "0" * (6 - len(found[3] or ""))
+    return joined[:-1].decode().replace(" ", "T").replace(found[4], padding + "Z").split("\n")
+
+
+def moment(value: Any) -> Any:
+    """One of them. Of the form alone: the 31st of February stays what it is."""
+    found = _MOMENT.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        return value
+    return _with_offset(found) or value if found[5] else _in_utc(found) + "Z"
+
+
+def moment_or_none(value: Any) -> str | None:
+    """A text as a moment, to be compared; None where it names none. Without a zone it is UTC."""
+    found = _MOMENT.fullmatch(value) if isinstance(value, str) else None
+    return None if found is None else _with_offset(found)
+
+
+def _in_utc(found: re.Match[str]) -> str:
+    clock = found[2] if len(found[2]) == 8 else f"{found[2]}:00"
+    return f"{found[1]}T{clock}.{(found[3] or '')[:6].ljust(6, '0')}"
+
+
+def _with_offset(found: re.Match[str]) -> str | None:
+    try:
+        when = datetime.fromisoformat(_in_utc(found) + "+00:00")
+        if found[5]:
+            offset = timedelta(hours=int(found[6]), minutes=int(found[7]))
+            when = when + offset if found[5] == "-" else when - offset
+    except (ValueError, OverflowError):
+        return None
+    return times.render(when)
+
+
+def _without_zone(column: Values) -> Values:
+    return [value.removesuffix("Z") if isinstance(value, str) else value for value in column]
+
+
+def parse(column: Column, text: str) -> Any:
+    """The value of a condition, as SQLite compares it.
+
+    Raises:
+        InvalidArgument: it is none of the column's kind.
+    """
+    hint = "correct the condition"
+    if column.kind is Kind.BOOLEAN:
+        if text.lower() not in {"true", "false"}:
+            raise InvalidArgument(f'"{column.name}" is true or false, and {text[:40]!r} is not', hint=hint)
+        return int(text.lower() == "true")
+    if column.kind is not Kind.NUMBER:
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        try:
+            return float(text)
+        except ValueError:
+            pass
+    if column.type == "any":
+        return text
+    raise InvalidArgument(f'"{column.name}" is a number, and {text[:40]!r} is not', hint=hint)
+
+
+def size(row: Sequence[Any]) -> int:
+    """About how many characters a row takes."""
+    return sum(len(value) if isinstance(value, (str, bytes)) else 8 for value in row)
