@@ -1,7 +1,7 @@
 r"""The cells of a file, made from PostgreSQL's COPY text, a column of many rows at a time.
 
-COPY's text format escapes as JSON does (`\n`, `\t`, `\\` …), so a column of text becomes JSON strings with a few calls on
-all of its rows at once. What is rarer than that (a control character, a value with a backslash) takes a way of its own.
+COPY's text format escapes as JSON does (`\n`, `\t`, `\\` …), so a column of text becomes JSON strings with a few calls
+on all of its rows at once. What is rarer (a control character, a value with a backslash) takes a way of its own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ _ON_ONE_LINE = {**_MEANT, b"n": b" ", b"r": b" "}
 _ODD = re.compile(rb"\\.|[\x00-\x08\x0b\x0c\x0e-\x1f]", re.DOTALL)
 _CONTROLS = bytes(code for code in range(0x20) if code not in b"\t\n")
 
-_MOMENT_LENGTH = len("2025-07-15 10:00:00.123456")
+# Of a time with so many characters: the zeros that it lacks, and the zone's letter.
+_ENDS = {
+    zone: {8: b".000000" + zone, **{9 + digits: b"0" * (6 - digits) + zone for digits in range(1, 7)}}
+    for zone in (b"Z", b"")
+}
+_DIGITS = b"0123456789."
 _MOMENT = re.compile(rb"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?(?:\+00)?")
 
 
@@ -86,20 +91,30 @@ def _json_booleans(cells: Cells) -> Cells:
 def _json_values(cells: Cells, meant: dict[bytes, bytes]) -> Cells:
     if b"\\" not in b"".join(cells):
         return cells
-    return [b"null" if cell == NULL else _unescaped(cell, meant) for cell in cells]
+    if NULL in cells:
+        return _around_nulls(cells, lambda rest: _json_values(rest, meant), b"null")
+    return [_unescaped(cell, meant) for cell in cells]
+
+
+def _around_nulls(cells: Cells, encode: Encoder, null: bytes) -> Cells:
+    present = [cell for cell in cells if cell != NULL]
+    if not present:
+        return [null] * len(cells)
+    encoded = iter(encode(present))
+    return [null if cell == NULL else next(encoded) for cell in cells]
 
 
 def _csv_fields(cells: Cells) -> Cells:
+    if NULL in cells:
+        return _around_nulls(cells, _csv_fields, b"")
     joined = b"\t%b\t" % b"\t".join(cells)
     if b"\\" in joined or b'"' in joined or b"," in joined or b"\t\t" in joined:
-        return [csv_field(cell) for cell in cells]
+        return [_csv_field(cell) for cell in cells]
     return cells
 
 
-def csv_field(cell: bytes) -> bytes:
-    """A cell of COPY's text as a field of CSV."""
-    if cell == NULL:
-        return b""
+def _csv_field(cell: bytes) -> bytes:
+    """A cell of COPY's text that isn't null as a field of CSV."""
     return csv_quoted(_unescaped(cell, _MEANT))
 
 
@@ -114,6 +129,9 @@ def csv_quoted(text: bytes) -> bytes:
 def _unescaped(cell: bytes, meant: dict[bytes, bytes]) -> bytes:
     if b"\\" not in cell:
         return cell
+    # mostly it is a backslash, and nothing else
+    if b"\\" not in cell.replace(rb"\\", b""):
+        return cell.replace(rb"\\", b"\\")
     return _PAIR.sub(lambda found: meant.get(found[1], found[1]), cell)
 
 
@@ -122,13 +140,23 @@ def moments(cells: Cells, zone: bytes) -> Cells:
 
     What ISO 8601 can't say (infinity, years before Christ or beyond 9999) stays as PostgreSQL has it.
     """
+    if NULL in cells:
+        return _around_nulls(cells, lambda rest: moments(rest, zone), NULL)
+    count, joined = len(cells), b"\t".join(cells) + b"\t"
+    if zone:
+        # PostgreSQL's spelling of UTC
+        joined = joined.replace(b"+00\t", b"\t")
+    if joined.translate(None, _DIGITS) == b"-- ::\t" * count:
+        halves = joined.replace(b" ", b"\t").split(b"\t")
+        days, clocks = halves[:-1:2], halves[1::2]
+        # a year has four digits or more, so none has more if all together have four each
+        if len(b"".join(days)) == count * len(b"2025-07-15"):
+            ends = _ENDS[zone]
+            return [b"%bT%b%b" % (day, clock, ends[len(clock)]) for day, clock in zip(days, clocks, strict=True)]
     return [_moment(cell, zone) for cell in cells]
 
 
 def _moment(cell: bytes, zone: bytes) -> bytes:
-    # a year of five digits, or a sign, would move the space or the point
-    if cell[10:11] == b" " and cell[19:20] == b"." and len(cell) == _MOMENT_LENGTH + (3 if zone else 0):
-        return b"%bT%b%b" % (cell[:10], cell[11:_MOMENT_LENGTH], zone)
     found = _MOMENT.fullmatch(cell)
     if found is None:
         return cell

@@ -14,8 +14,9 @@ from typing import Any, BinaryIO
 from evtool import __version__, files, times
 from evtool.bulk import manifest
 from evtool.bulk.manifest import BulkManifest
+from evtool.bulk.resource import Resource
 from evtool.bulk.selecting import BulkSelection, Plan, plan
-from evtool.bulk.sources import Block, Estimate, Request, Source, open_source
+from evtool.bulk.sources import Block, Estimate, Request, open_source
 from evtool.bulk.writers import Format, Writer
 from evtool.errors import FileError, InvalidArgument
 from evtool.progress import EVERY
@@ -58,9 +59,9 @@ class BulkExportSummary:
     manifest: Path | None
 
 
-def export_table(
+def export_file(
     dsn: str,
-    request: Request,
+    what: Resource | str,
     path: str = files.STANDARD,
     selection: BulkSelection | None = None,
     *,
@@ -79,7 +80,7 @@ def export_table(
 
     Args:
         dsn: `sqlite:///path/of/a/file`, or a PostgreSQL server, as in `evtool.connect`.
-        request: which table.
+        what: a resource, or the name of a table, which its catalog then describes.
         path: where to; `-` is standard output.
         selection: which records and columns; None is all.
         format: of the file.
@@ -97,6 +98,7 @@ def export_table(
     """
     if batch < 1:
         raise InvalidArgument(f"a batch has at least one record, not {batch}", hint=f"the default is {BATCH}")
+    request = Request(what) if isinstance(what, str) else _request(what)
     with open_source(dsn, schema=schema) as source:
         planned = plan(source.table(request), selection or BulkSelection())
         source.check(planned)
@@ -131,6 +133,11 @@ def export_table(
     return BulkExportSummary(count, manifest.path_of(path))
 
 
+def _request(resource: Resource) -> Request:
+    table = resource.table if resource.schema is None else f"{resource.schema}.{resource.table}"
+    return Request(table, resource.name, {one.name: one.type for one in resource.columns}, resource.order)
+
+
 def require_space(path: str, estimate: Estimate, *, compressed: bool) -> None:
     """Refuses an export that the disk has no space for.
 
@@ -153,7 +160,7 @@ def require_space(path: str, estimate: Estimate, *, compressed: bool) -> None:
     if needed > free:
         raise FileError(
             f"{folder} has {_megabytes(free)} of free space, and the export will take about {_megabytes(needed)}",
-            hint="free space, choose another place, compress, or narrow the export; --no-space-check goes on regardless",
+            hint="free space, choose another place, compress, or go on regardless with --no-space-check",
         )
 
 

@@ -51,7 +51,7 @@ _MODIFIER = re.compile(r"\s*\([^)]*\)")
 
 
 def kind_of(type_name: str) -> Kind:
-    """The kind of a type, named as PostgreSQL names it: `bigint`, `numeric(10,2)`, `text[]`, `timestamp with time zone`."""
+    """The kind of a type, named as PostgreSQL names it: `bigint`, `numeric(10,2)`, `text[]`, `timestamptz`."""
     plain = _MODIFIER.sub("", type_name).strip().lower()
     if plain.endswith("[]"):
         return Kind.ARRAY

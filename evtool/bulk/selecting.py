@@ -17,6 +17,7 @@ OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
 
 # The longer ones first. A field's name may hold anything, but none of the characters of an operator.
 _CONDITION = re.compile(r"\s*([^=!<>]+?)\s*(<=|>=|!=|=|<|>)(.*)", re.DOTALL)
+_DIRECTION = re.compile(r"(.*?)(?:\s+|:)(asc|desc)", re.IGNORECASE | re.DOTALL)
 _NULL = "null"
 
 
@@ -105,7 +106,7 @@ class BulkSelection:
         where: conditions, all of which must hold.
         since: only records from this moment on, by `time_field`.
         until: only records before this moment.
-        order_by: `field` or `field:desc`, the most important first; empty is the resource's own order. The key is
+        order_by: `field` or `field desc`, the most important first; empty is the resource's own order. The key is
             appended, so that the order is total.
         time_field: what since and until look at.
     """
@@ -126,13 +127,13 @@ class Table:
         name: as it is shown, with its schema where there are schemas.
         columns: the declared ones, in order.
         key: what tells its records apart; all columns, where nothing else does.
-        order: the order of its resource, without the key; empty where there is none.
+        order: that of its resource, as `field` or `field desc`; empty where there is none.
     """
 
     name: str
     columns: tuple[Column, ...]
     key: tuple[Column, ...]
-    order: tuple[Order, ...] = ()
+    order: tuple[str, ...] = ()
 
     def column(self, name: str) -> Column:
         """The column of a name.
@@ -140,7 +141,7 @@ class Table:
         Raises:
             InvalidArgument: there is none.
         """
-        for column in self.columns:
+        for column in (*self.columns, *self.key):
             if column.name == name:
                 return column
         known = ", ".join(column.name for column in self.columns)
@@ -193,20 +194,18 @@ def plan(table: Table, selection: BulkSelection) -> Plan:
         selection.since,
         selection.until,
         time,
-        _total(table, [_order(table, text) for text in selection.order_by] or table.order),
+        _total(table, [_order(table, text) for text in selection.order_by or table.order]),
     )
 
 
 def _order(table: Table, text: str) -> Order:
-    """`field`, `field:asc` or `field:desc`."""
+    """`field`, `field asc` or `field desc`."""
     if any(column.name == text for column in table.columns):
         return Order(table.column(text))
-    name, colon, direction = text.rpartition(":")
-    if not colon:
+    found = _DIRECTION.fullmatch(text)
+    if found is None:
         return Order(table.column(text))
-    if direction.lower() not in {"asc", "desc"}:
-        raise InvalidArgument(f"an order is asc or desc, not {direction[:20]!r}", hint="write field or field:desc")
-    return Order(table.column(name), direction.lower() == "desc")
+    return Order(table.column(found[1]), found[2].lower() == "desc")
 
 
 def _total(table: Table, wanted: Sequence[Order]) -> tuple[Order, ...]:

@@ -20,6 +20,7 @@ _COMMANDS = {
     "stats": "evtool.cli.listing:stats",
     "export": "evtool.cli.transfer:export",
     "import": "evtool.cli.transfer:import_",
+    "bulk": "evtool.cli.bulk.group:bulk",
     "db": "evtool.cli.db:db",
 }
 

@@ -35,9 +35,10 @@ _FIND = """
     SELECT c.oid, n.nspname, c.relname
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
-       AND (n.nspname = %(schema)s AND %(name)s IN (c.relname, quote_ident(c.relname))
-            OR %(name)s IN (n.nspname || '.' || c.relname, quote_ident(n.nspname) || '.' || quote_ident(c.relname)))
-     ORDER BY n.nspname <> %(schema)s, n.nspname, c.relname
+       AND (n.nspname = %(schema)s::name AND %(name)s::text IN (c.relname::text, quote_ident(c.relname))
+            OR %(name)s::text IN (n.nspname || '.' || c.relname,
+                                  quote_ident(n.nspname) || '.' || quote_ident(c.relname)))
+     ORDER BY n.nspname <> %(schema)s::name, n.nspname, c.relname
 """
 
 # A domain's values are written as those of the type below it. A collation is bytewise where it is C, also by default.
@@ -140,7 +141,7 @@ class PostgresSource:
             found.compared[name] = collates
         if not columns:
             raise InvalidArgument(f"{found.name} has no columns", hint="name another table")
-        declared = request.columns or {name: "" for name in columns}
+        declared = request.columns or columns
         for name in declared:
             if name not in columns:
                 raise InvalidArgument(
@@ -154,7 +155,7 @@ class PostgresSource:
             found.name,
             tuple(columns[name] for name in declared),
             key,
-            tuple(Order(columns[name], descending) for name, descending in request.order if name in columns),
+            tuple(request.order),
         )
 
     def check(self, plan: Plan) -> None:

@@ -19,15 +19,13 @@ class Request:
         table: its name, with a schema or without.
         resource: the resource that describes it; None where the catalog does.
         columns: the types that the resource declares, by name, in order; empty for all that there are.
-        order: the resource's: names, and whether they descend.
-        key: what the resource says tells records apart.
+        order: the resource's, as `field` or `field desc`.
     """
 
     table: str
     resource: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
-    order: Sequence[tuple[str, bool]] = ()
-    key: Sequence[str] = ()
+    order: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,8 +115,7 @@ class SQLiteSource:
             # A primary key of SQLite's may hold null, and null is not unique: the row's number makes the order total.
             number = self._row_id(name, found)
             primary = [*primary, number] if number is not None else list(found.values())
-        order = tuple(Order(found[one], descending) for one, descending in request.order if one in found)
-        return Table(name, columns, tuple(primary), order)
+        return Table(name, columns, tuple(primary), tuple(request.order))
 
     def check(self, plan: Plan) -> None:
         """Looks at each condition.
@@ -160,11 +159,7 @@ class SQLiteSource:
             try:
                 yield Block(len(chunk), [encode(column) for encode, column in zip(encoders, columns, strict=True)])
             except values.NotJsonError as error:
-                raise StoreError(
-                    f'"{plan.columns[columns.index(error.column)].name}" of record {done + error.row + 1}'
-                    " in the export's order is not JSON",
-                    hint="correct it, leave the field out with --columns, or export CSV, which has it as it is",
-                ) from error
+                raise _not_json(plan.columns, columns, done) from error
             done += len(chunk)
 
     def _pages(self, plan: Plan, format: Format, batch: int) -> Iterator[list[tuple[Any, ...]]]:
@@ -298,7 +293,8 @@ def _behind(order: Sequence[Order], last: Sequence[Any]) -> tuple[str, list[Any]
 
     It begins with a bound of the first column alone, for that is what SQLite finds in an index.
     """
-    condition, parameters = "", []
+    condition = ""
+    parameters: list[Any] = []
     for one, value in zip(reversed(order), reversed(last), strict=True):
         field, sign = _compared(one.column), "<" if one.descending else ">"
         if condition:
@@ -310,6 +306,21 @@ def _behind(order: Sequence[Order], last: Sequence[Any]) -> tuple[str, list[Any]
         field, sign = _compared(order[0].column), "<=" if order[0].descending else ">="
         condition, parameters = f"{field} {sign} ? AND {condition}", [last[0], *parameters]
     return condition, parameters
+
+
+def _not_json(wanted: Sequence[Column], columns: Sequence[Sequence[Any]], done: int) -> StoreError:
+    """Names the record, by its number, and the column that hold what `_selected` did not find to be JSON."""
+    row, name = min(
+        (row, column.name)
+        for column, held in zip(wanted, columns, strict=True)
+        if column.kind in {Kind.JSON, Kind.ARRAY}
+        for row, value in enumerate(held)
+        if isinstance(value, bytes)
+    )
+    return StoreError(
+        f'"{name}" of record {done + row + 1}, in the order of the export, is not JSON',
+        hint="correct it, leave the field out with --columns, or export CSV, which has it as it is",
+    )
 
 
 def _where(plan: Plan) -> tuple[str, list[Any]]:

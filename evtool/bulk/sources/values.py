@@ -24,97 +24,114 @@ _MOMENT = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2}(?::[0-9]{2})?)(?:\.([0-9]{1,9}))? ?"
     r"(?:([Zz])|([+-])([0-9]{2}):?([0-9]{2}))?(?: UTC| [+-]0000)?"
 )
-_TEXTS = {str, type(None)}
+_IS_TEXT = {str}.issuperset
+_BOOLEANS = {0: b"false", 1: b"true"}
+_ESCAPED_BY_JSON = bytes(range(0x20)) + b'"\\'
+_QUOTED_BY_CSV = b'\0\r\n,"'
 _DIGITS = b"0123456789"
 
 
 class NotJsonError(Exception):
-    """A value that must be JSON isn't.
-
-    Attributes:
-        column: the values that it is one of.
-        row: its number among them.
-    """
-
-    def __init__(self, column: Values, row: int) -> None:
-        super().__init__("not JSON")
-        self.column = column
-        self.row = row
+    """A value that must be JSON isn't."""
 
 
 def encoder(column: Column, format: Format) -> Callable[[Values], Sequence[bytes]]:
     """What makes cells of a column's values."""
-    one_line = format is Format.NDJSON
     if format.is_json:
-        return {
-            Kind.NUMBER: lambda column: [_json_number(value) for value in column],
-            Kind.BOOLEAN: lambda column: [_json_boolean(value) for value in column],
+        one_line = format is Format.NDJSON
+        encode = {
+            Kind.NUMBER: _json_numbers,
+            Kind.BOOLEAN: lambda column: _booleans(column, _json_number),
             Kind.JSON: lambda column: _json_values(column, one_line=one_line),
             Kind.ARRAY: lambda column: _json_values(column, one_line=one_line),
             Kind.MOMENT: lambda column: _json_strings(moments(column)),
             Kind.LOCAL_MOMENT: lambda column: _json_strings(_without_zone(moments(column))),
         }.get(column.kind, _json_strings)
-    return {
-        Kind.BOOLEAN: lambda column: [_csv_boolean(value) for value in column],
+        return lambda column: _around_nulls(column, encode, b"null")
+    encode = {
+        Kind.BOOLEAN: lambda column: _booleans(column, _csv_field),
         Kind.MOMENT: lambda column: _csv_fields(moments(column)),
         Kind.LOCAL_MOMENT: lambda column: _csv_fields(_without_zone(moments(column))),
     }.get(column.kind, _csv_fields)
+    return lambda column: _around_nulls(column, encode, b"")
+
+
+def _around_nulls(column: Values, encode: Callable[[Values], Sequence[bytes]], null: bytes) -> Sequence[bytes]:
+    if None not in column:
+        return encode(column)
+    present = [value for value in column if value is not None]
+    if not present:
+        return [null] * len(column)
+    cells = iter(encode(present))
+    return [null if value is None else next(cells) for value in column]
+
+
+def _texts(column: Values) -> bytes:
+    """The values as PostgreSQL would spell them, with NUL between."""
+    if not _IS_TEXT(map(type, column)):
+        column = [_text(value) for value in column]
+    return "\0".join(column).encode()
 
 
 def _json_strings(column: Values) -> Sequence[bytes]:
-    if not _TEXTS.issuperset(map(type, column)):
-        column = [value if value is None else _text(value) for value in column]
-    quoted = ["null" if value is None else encode_basestring(value) for value in column]
+    joined = _texts(column)
+    if len(joined.translate(None, _ESCAPED_BY_JSON)) == len(joined) - len(column) + 1:
+        return (b'"%b"' % joined.replace(b"\0", b'"\0"')).split(b"\0")
+    quoted = [encode_basestring(_text(value)) for value in column]
     # a quoted string has no line break
     return "\n".join(quoted).encode().split(b"\n")
 
 
+def _json_numbers(column: Values) -> Sequence[bytes]:
+    if {int}.issuperset(map(type, column)):
+        return "\n".join(map(str, column)).encode().split(b"\n")
+    return [_json_number(value) for value in column]
+
+
 def _json_number(value: Any) -> bytes:
     """By what is stored, whatever was declared."""
-    if value is None:
-        return b"null"
-    if isinstance(value, int):
-        return b"%d" % value
     text = _text(value)
-    if isinstance(value, float) and text[-1].isdigit():
+    if isinstance(value, int) or (isinstance(value, float) and text[-1].isdigit()):
         return text.encode()
     return encode_basestring(text).encode()
 
 
-def _json_boolean(value: Any) -> bytes:
-    if value is None:
-        return b"null"
-    found = _boolean(value)
-    return found if found is not None else _json_number(value)
-
-
 def _json_values(column: Values, *, one_line: bool) -> Sequence[bytes]:
-    cells = []
-    for row, value in enumerate(column):
-        if isinstance(value, bytes):
-            raise NotJsonError(column, row)
-        text = "null" if value is None else value if isinstance(value, str) else _text(value)
-        # a line break in JSON can only be white space between its tokens
-        if one_line and ("\n" in text or "\r" in text):
-            text = text.replace("\n", " ").replace("\r", " ")
-        cells.append(text.encode())
-    return cells
+    # what SQLite did not find to be JSON
+    if bytes in map(type, column):
+        raise NotJsonError
+    joined = _texts(column)
+    # a line break in JSON can only be white space between its tokens
+    if one_line and (b"\n" in joined or b"\r" in joined):
+        joined = joined.replace(b"\n", b" ").replace(b"\r", b" ")
+    return joined.split(b"\0")
 
 
-def _csv_boolean(value: Any) -> bytes:
-    if value is None:
-        return b""
-    return _boolean(value) or csv_quoted(_text(value).encode())
+def _booleans(column: Values, otherwise: Callable[[Any], bytes]) -> Sequence[bytes]:
+    try:
+        return [_BOOLEANS[value] for value in column]
+    except KeyError:
+        return [_boolean(value) or otherwise(value) for value in column]
 
 
 def _csv_fields(column: Values) -> Sequence[bytes]:
-    return [b"" if value is None else csv_quoted(_text(value).encode()) for value in column]
+    joined = _texts(column)
+    # nothing in quotes, nothing empty, no NUL
+    if len(joined.translate(None, _QUOTED_BY_CSV)) == len(joined) - len(column) + 1 and "" not in column:
+        cells = joined.split(b"\0")
+        if rb"\." not in cells:
+            return cells
+    return [_csv_field(value) for value in column]
+
+
+def _csv_field(value: Any) -> bytes:
+    return csv_quoted(_text(value).encode())
 
 
 def _boolean(value: Any) -> bytes | None:
     if isinstance(value, str):
         value = {"false": 0, "true": 1}.get(value.lower(), value)
-    return b"true" if value == 1 else b"false" if value == 0 else None
+    return _BOOLEANS.get(value)
 
 
 def _text(value: Any) -> str:
@@ -150,10 +167,8 @@ def moments(column: Values) -> Values:
 def _alike(column: Values) -> Values | None:
     """The moments of a column whose texts all have the form of the first, at one go; None if they haven't."""
     first = column[0]
-    found = _MOMENT.fullmatch(first) if isinstance(first, str) else None
-    if found is None or len(found[2]) != 8 or len(found[3] or "") > 6 or found[5] or not found[4]:
-        return None
-    if not {str}.issuperset(map(type, column)):
+    found = _MOMENT.fullmatch(first) if _IS_TEXT(map(type, column)) else None
+    if found is None or len(found[2]) != 8 or len(found[3] or "") > 6 or not found[4]:
         return None
     # of one width, with the first one's characters at the places where that has no digits, and digits elsewhere
     pattern = (first + "\n").encode()

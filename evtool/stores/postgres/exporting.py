@@ -49,7 +49,7 @@ def export(connection: Connection, schema: str, selection: Selection, watermark:
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL enable_sort = off")
         with cursor.copy(copy) as rows:
-            yield from _blocks(_rows(connection, rows))
+            yield from _blocks(rows_of(connection, rows))
 
 
 def _selected(schema: str, selection: Selection, watermark: int) -> sql.Composed:
@@ -82,7 +82,7 @@ def _utc(moment: Any) -> sql.Composed:
     return sql.SQL("{}::timestamptz AT TIME ZONE 'UTC'").format(sql.Literal(moment))
 
 
-def _rows(connection: Connection, copy: psycopg.Copy) -> Iterator[bytes | bytearray | memoryview]:
+def rows_of(connection: Connection, copy: psycopg.Copy) -> Iterator[bytes | bytearray | memoryview]:
     """The rows of a COPY, as iterating over it would give them, in half the time.
 
     What libpq has in memory is taken from it at once; psycopg does the waiting for more, and with it Ctrl-C.
