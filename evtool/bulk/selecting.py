@@ -128,12 +128,14 @@ class Table:
         columns: the declared ones, in order.
         key: what tells its records apart; all columns, where nothing else does.
         order: that of its resource, as `field` or `field desc`; empty where there is none.
+        place: schema and table, as PostgreSQL has them.
     """
 
     name: str
     columns: tuple[Column, ...]
     key: tuple[Column, ...]
     order: tuple[str, ...] = ()
+    place: tuple[str, str] = ("", "")
 
     def column(self, name: str) -> Column:
         """The column of a name.

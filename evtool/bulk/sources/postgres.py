@@ -22,23 +22,24 @@ from evtool.stores.postgres.connection import Connection, Connector
 from evtool.stores.postgres.exporting import rows_of
 from evtool.stores.postgres.translation import one_line, translate
 
-# The text of a value hangs on these, and they are the role's or the database's to set. Where row-level security would
-# hide rows, an export that looks complete is worse than an error.
-_SETTINGS = """
+SETTINGS = """
     SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL timezone = 'UTC'; SET LOCAL intervalstyle = 'postgres';
     SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1; SET LOCAL lc_monetary = 'C';
     SET LOCAL xmloption = 'content'; SET LOCAL row_security = off
 """
+"""What the text of a value hangs on, and is the role's or the database's to set. Where row-level security would hide
+rows, an export that looks complete is worse than an error."""
 
-# The name as it is, or as SQL would quote it, with its schema or in the given one.
+# The name as it is, or as SQL would quote it, else in small letters, with its schema or in the given one.
 _FIND = """
     SELECT c.oid, n.nspname, c.relname
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      CROSS JOIN LATERAL (VALUES (%(name)s::text, 1), (lower(%(name)s::text), 2)) AS given (name, rank)
      WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
-       AND (n.nspname = %(schema)s::name AND %(name)s::text IN (c.relname::text, quote_ident(c.relname))
-            OR %(name)s::text IN (n.nspname || '.' || c.relname,
-                                  quote_ident(n.nspname) || '.' || quote_ident(c.relname)))
-     ORDER BY n.nspname <> %(schema)s::name, n.nspname, c.relname
+       AND (n.nspname = %(schema)s::name AND given.name IN (c.relname::text, quote_ident(c.relname))
+            OR given.name IN (n.nspname || '.' || c.relname, quote_ident(n.nspname) || '.' || quote_ident(c.relname)))
+     ORDER BY given.rank, n.nspname <> %(schema)s::name, n.nspname, c.relname
+     LIMIT 1
 """
 
 # A domain's values are written as those of the type below it. A collation is bytewise where it is C, also by default.
@@ -80,6 +81,7 @@ _KEY = """
 
 # So small that the socket holds what the server sends while a block is put together: else each waits for the other.
 _BLOCK_BYTES = 1 << 15
+_RAW_ROWS = 1 << 16
 # What a record has besides its values: quotes, commas, and the names of its columns.
 _PER_CELL = 4
 
@@ -103,7 +105,7 @@ class PostgresSource:
         try:
             with _translated():
                 self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                self._connection.execute(_SETTINGS)
+                self._connection.execute(SETTINGS)
                 self._snapshot = self._take_snapshot()
         except BaseException:
             self.close()
@@ -156,6 +158,7 @@ class PostgresSource:
             tuple(columns[name] for name in declared),
             key,
             tuple(request.order),
+            (found.schema, found.table),
         )
 
     def check(self, plan: Plan) -> None:
@@ -211,7 +214,38 @@ class PostgresSource:
             for rows in _batches(rows_of(self._connection, out), batch):
                 yield _block(rows, encoders)
 
+    def raw(self, plan: Plan) -> Iterator[bytes]:
+        """The records as COPY has them, for a COPY into the same columns, in no order.
+
+        Raises:
+            StoreUnreachable: the connection was lost.
+        """
+        found = self._found[plan.table.name]
+        query = sql.SQL("SELECT {} FROM {}{}").format(
+            sql.SQL(", ").join(sql.Identifier(column.name) for column in plan.columns),
+            found.identifier,
+            self._where(plan),
+        )
+        copy = sql.SQL("COPY ({}) TO STDOUT (FORMAT text, ENCODING 'UTF8')").format(query)
+        with _translated(), self._connection.cursor() as cursor, cursor.copy(copy) as out:
+            for rows in _batches(rows_of(self._connection, out), _RAW_ROWS):
+                yield b"".join(rows)
+
+    def all(self, query: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+        """The rows of a query in the snapshot."""
+        with _translated():
+            return self._connection.execute(query, parameters).fetchall()
+
     def _query(self, plan: Plan) -> sql.Composed:
+        found = self._found[plan.table.name]
+        return sql.SQL("SELECT {} FROM {}{} ORDER BY {}").format(
+            sql.SQL(", ").join(_selected(column) for column in plan.columns),
+            found.identifier,
+            self._where(plan),
+            sql.SQL(", ").join(_ordered(found, one) for one in plan.order),
+        )
+
+    def _where(self, plan: Plan) -> sql.Composable:
         found = self._found[plan.table.name]
         conditions = [_met(found, column, condition) for column, condition in plan.where]
         if plan.time is not None:
@@ -224,12 +258,7 @@ class PostgresSource:
                 if moment is not None:
                     literal = sql.Literal(times.render(moment))
                     conditions.append(sql.SQL(bound).format(field, sql.SQL(operator), literal))
-        return sql.SQL("SELECT {} FROM {}{} ORDER BY {}").format(
-            sql.SQL(", ").join(_selected(column) for column in plan.columns),
-            found.identifier,
-            sql.SQL(" WHERE ") + sql.SQL(" AND ").join(conditions) if conditions else sql.SQL(""),
-            sql.SQL(", ").join(_ordered(found, one) for one in plan.order),
-        )
+        return sql.SQL(" WHERE ") + sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("")
 
     def _find(self, name: str) -> _Found:
         rows = self._connection.execute(_FIND, {"schema": self._schema, "name": name}).fetchall()
@@ -237,8 +266,6 @@ class PostgresSource:
             raise InvalidArgument(
                 f'there is no table "{name}" in the database', hint="name it with its schema: schema.table"
             )
-        if len(rows) > 1 and rows[0][1] != self._schema:
-            raise InvalidArgument(f'"{name}" is the name of several tables', hint='write "schema"."table" in quotes')
         oid, schema, table = rows[0]
         return _Found(oid, schema, table)
 
@@ -263,6 +290,7 @@ class _Found:
 
     def __init__(self, oid: int, schema: str, table: str) -> None:
         self.oid = oid
+        self.schema, self.table = schema, table
         self.name = f"{schema}.{table}"
         self.identifier = sql.Identifier(schema, table)
         self.sortable: dict[str, bool] = {}

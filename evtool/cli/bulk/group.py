@@ -8,6 +8,7 @@ import click
 
 _COMMANDS = {
     "export": "evtool.cli.bulk.export:export",
+    "copy": "evtool.cli.bulk.copy:copy",
 }
 
 
