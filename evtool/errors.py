@@ -33,6 +33,18 @@ All of them carry a `code` that programs may rely on, a message of one line, and
      │   ├─ WrongExpectedVersion
      │   └─ MessageExists          the id, or a position, is taken
      ├─ ImportRefused              a line of an import file, with its number
+     ├─ InputDiffers               a file is no longer the one whose import was interrupted
+     ├─ TooManyRejects             more records were refused than was allowed
+     ├─ JobError                   something is wrong with a bulk job
+     │   ├─ JobNotFound
+     │   ├─ JobRefused             a job that can't be queued, or queued again
+     │   ├─ IdempotencyKeyTaken    by a job that asks for something else
+     │   └─ JobLost                another worker has it by now
+     ├─ SourceError                a source that a worker was to fetch
+     │   ├─ SourceRefused          its URL, an address or the server's answer is not allowed
+     │   ├─ SourceTooLarge
+     │   ├─ SourceChanged          since the job began
+     │   └─ SourceUnreachable      it may come later
      └─ FileError                  a file that can't be read or written
 """
 
@@ -270,6 +282,78 @@ class ImportRefused(EvtoolError):
         self.code = code
         self.line = line
         self.value = value
+
+
+class InputDiffers(EvtoolError):
+    """The file begins like one whose import was interrupted, and then differs from it."""
+
+    code = "INPUT_DIFFERS"
+
+
+class TooManyRejects(EvtoolError):
+    """More records were refused than was allowed."""
+
+    code = "TOO_MANY_REJECTS"
+
+
+class JobError(EvtoolError):
+    """Something is wrong with a bulk job."""
+
+    code = "JOB"
+
+
+class JobNotFound(JobError):
+    """There is no job of that number."""
+
+    code = "JOB_NOT_FOUND"
+
+
+class JobRefused(JobError):
+    """A job that can't be queued, or queued again."""
+
+    code = "JOB_REFUSED"
+
+
+class IdempotencyKeyTaken(JobError):
+    """The idempotency key is that of a job that asks for something else."""
+
+    code = "IDEMPOTENCY_KEY_TAKEN"
+
+
+class JobLost(JobError):
+    """The job is no longer this worker's; nothing of its batch was kept."""
+
+    code = "JOB_LOST"
+
+
+class SourceError(EvtoolError):
+    """A source that a worker was to fetch did not come."""
+
+    code = "SOURCE"
+
+
+class SourceRefused(SourceError):
+    """A source's URL, one of its addresses, or the server's answer is not allowed."""
+
+    code = "SOURCE_REFUSED"
+
+
+class SourceTooLarge(SourceError):
+    """A source is larger than the workers take."""
+
+    code = "SOURCE_TOO_LARGE"
+
+
+class SourceChanged(SourceError):
+    """A source is not what it was when the job was submitted or begun."""
+
+    code = "SOURCE_CHANGED"
+
+
+class SourceUnreachable(SourceError):
+    """A source could not be had in time; later it may."""
+
+    code = "SOURCE_UNREACHABLE"
 
 
 class FileError(EvtoolError):

@@ -1,0 +1,476 @@
+"""The SQL of an import into one table: the holes of `sql/bulk/templates/load_batch.sql`, filled for a resource.
+
+Every name goes through `sql.Identifier` and every text through `sql.Literal`. What a resource says in SQL itself, its
+rules and defaults, stands as it is: a resource is trusted like a script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from evtool import sqltext
+from evtool.bulk.casting import cast
+from evtool.bulk.installing import SCHEMA
+from evtool.bulk.resource import Column, Reference, Resource, Unique
+
+NOT_OF_A_RECORD = ("08", "25", "28", "40", "53", "55", "57", "58", "XX", "42501", "42P01")
+"""SQLSTATEs, and classes of them, for which no record is to blame: the batch fails, or the import."""
+
+_Sql = sql.Composable
+_COMMA = sql.SQL(", ")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What may be found wrong with a record.
+
+    Attributes:
+        number: in the arrays of errors.
+        field: the column that the report names.
+        code: in the report.
+        message: for people.
+        failed: SQL that is true for a record that fails; None where it is found otherwise.
+    """
+
+    number: int
+    field: str
+    code: str
+    message: str
+    failed: _Sql | None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The table that an import goes to, as the server knows it.
+
+    Attributes:
+        name: quoted, with its schema.
+        types: the types of its columns, as PostgreSQL writes them, by name.
+        lockable: the references whose parents the role may lock.
+    """
+
+    name: str
+    types: dict[str, str]
+    lockable: frozenset[Reference]
+
+
+class Statements:
+    """The statements that import records of a file into a table."""
+
+    def __init__(
+        self, resource: Resource, target: Target, given: Sequence[str], *, upsert: bool, typed: bool, suffix: str
+    ) -> None:
+        """Puts them together.
+
+        Args:
+            resource: with its schema.
+            target: its table.
+            given: the columns that the file has, in its order; others get their default.
+            upsert: whether a record whose key is there replaces it.
+            typed: whether values have kinds of their own, as in JSON.
+            suffix: of the names of what is made in pg_temp.
+        """
+        self._resource = resource
+        self._target = target
+        self.given = tuple(given)
+        self._upsert = upsert
+        self._typed = typed
+        self._suffix = suffix
+        self.casts = {name: cast(type_, f"evtool_as_{suffix}_{n}") for n, (name, type_) in enumerate(target.types.items())}
+        self._columns = [column for column in resource.columns if self._is_written(column)]
+        self._numbers = {column.name: number for number, column in enumerate(self._columns)}
+        self.key = resource.natural_key or resource.key
+        self._self = sql.Identifier(resource.schema or "", resource.table)
+        self.checks = list(self._checks())
+
+    @property
+    def staging(self) -> str:
+        """The table that the texts are copied to."""
+        return f"evtool_staging_{self._suffix}"
+
+    @property
+    def rejects(self) -> str:
+        """The table that holds what the last batch refused."""
+        return f"evtool_rejects_{self._suffix}"
+
+    @property
+    def temporary(self) -> tuple[str, ...]:
+        """The tables that a batch fills."""
+        return (self.staging, self._verdicts, self.rejects)
+
+    @property
+    def _verdicts(self) -> str:
+        return f"evtool_verdicts_{self._suffix}"
+
+    @property
+    def _messages(self) -> str:
+        return f"evtool_messages_{self._suffix}"
+
+    @property
+    def copy(self) -> _Sql:
+        """The COPY into the staging table."""
+        columns = ["_evtool_n", "_evtool_line", "_evtool_raw", "_evtool_fault", "_evtool_note"]
+        if self._typed:
+            columns += ["_evtool_mistyped", "_evtool_absent"]
+        return sql.SQL("COPY {} ({}) FROM STDIN (ENCODING 'UTF8')").format(
+            _temp(self.staging), _COMMA.join(map(sql.Identifier, [*columns, *self.given]))
+        )
+
+    @property
+    def load(self) -> _Sql:
+        """The call that gives the staged records their verdicts and inserts the good ones."""
+        return sql.SQL("SELECT total, accepted, inserted, updated, rejected, errors FROM {}()").format(self._function)
+
+    @property
+    def _function(self) -> _Sql:
+        return _temp(f"evtool_load_{self._suffix}")
+
+    def setup(self) -> Iterator[_Sql]:
+        """What makes the temporary tables and functions, to be run once a session."""
+        texts = _COMMA.join(
+            sql.SQL("{} text").format(sql.Identifier(name)) for name in dict.fromkeys((*self.given, *self._numbers))
+        )
+        yield sql.SQL(
+            "CREATE TEMP TABLE {} (_evtool_n integer, _evtool_line bigint, _evtool_raw text, _evtool_fault text,"
+            " _evtool_note text, _evtool_mistyped text[], _evtool_absent text[], {}) ON COMMIT DELETE ROWS"
+        ).format(sql.Identifier(self.staging), texts)
+        values = _COMMA.join(
+            sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(self.casts[name].type))  # type: ignore[arg-type]
+            for name in self._numbers
+        )
+        yield sql.SQL(
+            "CREATE TEMP TABLE {} (_evtool_n integer PRIMARY KEY, _evtool_row tid, _evtool_errors integer[], {})"
+            " ON COMMIT DELETE ROWS"
+        ).format(sql.Identifier(self._verdicts), values)
+        yield sql.SQL(
+            "CREATE TEMP TABLE {} (line bigint, errors json, raw text) ON COMMIT DELETE ROWS"
+        ).format(sql.Identifier(self.rejects))
+        yield sql.SQL(
+            "CREATE TEMP TABLE IF NOT EXISTS evtool_claims (n integer, key integer, holder bigint, faulty boolean,"
+            " state text DEFAULT 'open') ON COMMIT DELETE ROWS"
+        )
+        rows = [(0, None, None, None), *((one.number, one.field, one.code, one.message) for one in self.checks)]
+        yield sql.SQL(
+            "CREATE TEMP TABLE {} AS SELECT * FROM (VALUES {}) AS v (number, field, code, message)"
+        ).format(
+            sql.Identifier(self._messages),
+            _COMMA.join(sql.SQL("({})").format(_COMMA.join(map(sql.Literal, row))) for row in rows),
+        )
+        for one in self.casts.values():
+            if one.definition is not None:
+                yield one.definition
+        yield sql.SQL(
+            "CREATE FUNCTION {}(OUT total bigint, OUT accepted bigint, OUT inserted bigint, OUT updated bigint,"
+            " OUT rejected bigint, OUT errors bigint) LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp"
+            # The plans are made when the tables may still be empty, and kept while they grow: every look into a table
+            # must go by its index from the start. Compiling such plans would take longer than running them.
+            " SET enable_seqscan = off SET jit = off SET timezone = 'UTC' AS {}"
+        ).format(self._function, sql.Literal(self._body()))
+
+    def _body(self) -> str:
+        names = _COMMA.join(map(sql.Identifier, self._numbers))
+        return (
+            sql.SQL(sqltext.read("bulk/templates/load_batch.sql"))  # type: ignore[arg-type]
+            .format(
+                staging=sql.Identifier(self.staging),
+                verdicts=sql.Identifier(self._verdicts),
+                rejects=sql.Identifier(self.rejects),
+                messages=sql.Identifier(self._messages),
+                ns=sql.Identifier(SCHEMA),
+                target=sql.Literal(self._target.name),
+                not_of_a_record=sql.Literal(list(NOT_OF_A_RECORD)),
+                columns=names,
+                texts=_COMMA.join(sql.Identifier(f"_evtool_t{number}") for number in self._numbers.values()),
+                values=_COMMA.join(map(self._value, self._columns)),
+                casts=_COMMA.join(self._cast(column) for column in self._columns),
+                checks=_COMMA.join(
+                    sql.SQL("\n          CASE WHEN {} THEN {} END").format(one.failed, sql.Literal(one.number))
+                    for one in self.checks
+                    if one.failed is not None
+                ),
+                lock_parents=sql.SQL("").join(map(self._lock, self._resource.references)),
+                settle=self._settle(),
+                load=self._replace() if self._upsert else self._insert(),
+                raw=self._raw(),
+            )
+            .as_string()
+        )
+
+    def _is_written(self, column: Column) -> bool:
+        if column.computed:
+            return False
+        return column.name in self.given or (column.default is not None and not column.always) or (
+            # to be missed
+            column.required or (column.not_null and column.default is None)
+        )
+
+    def _cast(self, column: Column) -> _Sql:
+        text = sql.Identifier("s", column.name)
+        number = self._numbers[column.name]
+        return sql.SQL("\n            {} AS {}, {} AS {}").format(
+            text,
+            sql.Identifier(f"_evtool_t{number}"),
+            self.casts[column.name].of(text),
+            sql.Identifier(f"_evtool_v{number}"),
+        )
+
+    def _value(self, column: Column) -> _Sql:
+        """The value of a column: what the file says, or the default."""
+        number = self._numbers[column.name]
+        value = sql.Identifier(f"_evtool_v{number}")
+        name = sql.Identifier(column.name)
+        if column.default is None:
+            return sql.SQL("{} AS {}").format(value, name)
+        default = sql.SQL("({})").format(sql.SQL(column.default))  # type: ignore[arg-type]
+        if column.name not in self.given:
+            return sql.SQL("{} AS {}").format(default, name)
+        if column.not_null or column.required:
+            missing = self._is_missing(column)
+        elif self._typed:
+            missing = sql.SQL("{} = ANY (_evtool_absent)").format(sql.Literal(column.name))
+        else:
+            return sql.SQL("{} AS {}").format(value, name)
+        return sql.SQL("CASE WHEN {} THEN {} ELSE {} END AS {}").format(missing, default, value, name)
+
+    def _is_missing(self, column: Column) -> _Sql:
+        text = sql.Identifier(f"_evtool_t{self._numbers[column.name]}")
+        if self.casts[column.name].plain and not column.required:
+            return sql.SQL("{} IS NULL").format(text)
+        if column.required:
+            return sql.SQL("COALESCE({}, '') !~ '\\S'").format(text)
+        return sql.SQL("COALESCE({}, '') = ''").format(text)
+
+    def _checks(self) -> Iterator[Check]:
+        number = 0
+        for found in self._found():
+            number += 1
+            yield Check(number, *found)
+
+    def _found(self) -> Iterator[tuple[str, str, str, _Sql | None]]:
+        for column in self._columns:
+            yield from self._of_column(column)
+        for rule in self._resource.rules:
+            expression = sql.SQL("NOT ({})").format(sql.SQL(rule.expression))  # type: ignore[arg-type]
+            yield rule.field, rule.code, f"{rule.field} breaks the rule {rule.code}", expression
+        for reference in self._resource.references:
+            if self._is_own(reference) or not all(name in self._numbers for name in reference.columns):
+                # a parent may come in the same batch: that is left to the foreign key itself
+                continue
+            message = f"{reference.columns[0]}: there is no such record in {reference.table}"
+            yield reference.columns[0], reference.code, message, self._no_parent(reference)
+        for unique in self._uniques():
+            message = f"{', '.join(unique.columns)}: another record has it already"
+            yield unique.columns[0], unique.code, message, self._is_taken(unique)
+
+    def _of_column(self, column: Column) -> Iterator[tuple[str, str, str, _Sql | None]]:
+        name = sql.Identifier(column.name)
+        text = sql.Identifier(f"_evtool_t{self._numbers[column.name]}")
+        one = self.casts[column.name]
+        wrong: list[_Sql] = []
+        if not one.plain:
+            wrong.append(sql.SQL("({} <> '' AND {} IS NULL)").format(text, name))
+        if self._typed:
+            wrong.append(sql.SQL("{} = ANY (_evtool_mistyped)").format(sql.Literal(column.name)))
+        if wrong and column.name in self.given:
+            type_ = self._target.types[column.name]
+            yield column.name, column.invalid_code, f"{column.name} is no {type_}", sql.SQL(" OR ").join(wrong)
+        if column.required or (column.not_null and column.default is None):
+            yield column.name, column.required_code, f"{column.name} is required", self._is_missing(column)
+        if column.length is not None:
+            rest = sql.SQL("rtrim({})") if self._target.types[column.name] == "character" else sql.SQL("{}")
+            too_long = sql.SQL("length({}) > {}").format(rest.format(name), sql.Literal(column.length))
+            message = f"{column.name} has more than {column.length} characters"
+            yield column.name, "value_too_long", message, too_long
+
+    def _uniques(self) -> list[Unique]:
+        return [one for one in self._resource.keys if all(name in self._numbers for name in one.columns)]
+
+    def _key_of(self, columns: Sequence[str], qualifier: str | None = None) -> list[_Sql]:
+        """The columns of a key, as they are compared."""
+        found: list[_Sql] = []
+        for name in columns:
+            identifier: _Sql = sql.Identifier(qualifier, name) if qualifier else sql.Identifier(name)
+            if self._resource.column(name).fold_case:
+                identifier = sql.SQL("lower({})").format(identifier)
+            elif qualifier != "t" and self._target.types[name] == "character":
+                identifier = sql.SQL("{}::bpchar").format(identifier)
+            found.append(identifier)
+        return found
+
+    def _is_taken(self, unique: Unique) -> _Sql | None:
+        """Whether the table has a record with the same values. A scalar subquery can't become a scan of the table."""
+        if self._upsert and unique.columns == self.key:
+            return None
+        conditions = [
+            sql.SQL("{} = {}").format(there, here)
+            for there, here in zip(self._key_of(unique.columns, "t"), self._key_of(unique.columns, "record"), strict=True)
+        ]
+        if self._upsert:
+            there, here = (_COMMA.join(self._key_of(self.key, one)) for one in ("t", "record"))
+            conditions.append(sql.SQL("({}) IS DISTINCT FROM ({})").format(there, here))
+        return sql.SQL("(SELECT true FROM {} AS t WHERE {} LIMIT 1)").format(
+            self._self, sql.SQL(" AND ").join(conditions)
+        )
+
+    def _is_own(self, reference: Reference) -> bool:
+        return reference.table == self._resource.table and self._schema_of(reference) == self._resource.schema
+
+    def _schema_of(self, reference: Reference) -> str:
+        return reference.schema or self._resource.schema or ""
+
+    def _parent(self, reference: Reference) -> _Sql:
+        return sql.Identifier(self._schema_of(reference), reference.table)
+
+    def _no_parent(self, reference: Reference) -> _Sql:
+        known = [sql.SQL("{} IS NOT NULL").format(sql.Identifier("record", name)) for name in reference.columns]
+        same = [
+            sql.SQL("p.{} = {}").format(sql.Identifier(target), sql.Identifier("record", name))
+            for name, target in zip(reference.columns, reference.targets, strict=True)
+        ]
+        return sql.SQL("{} AND (SELECT true FROM {} AS p WHERE {} LIMIT 1) IS NULL").format(
+            sql.SQL(" AND ").join(known), self._parent(reference), sql.SQL(" AND ").join(same)
+        )
+
+    def _lock(self, reference: Reference) -> _Sql:
+        """Locks the parents of a range, in the order of their keys, so that two imports can't wait for each other."""
+        if self._is_own(reference) or reference not in self._target.lockable:
+            return sql.SQL("")
+        if not all(name in self._numbers for name in reference.columns):
+            return sql.SQL("")
+        names = [sql.Identifier(f"k{number}") for number in range(len(reference.columns))]
+        casts = [
+            sql.SQL("{} AS {}").format(self.casts[column].of(sql.Identifier("s", column)), name)
+            for column, name in zip(reference.columns, names, strict=True)
+        ]
+        same = [
+            sql.SQL("p.{} = k.{}").format(sql.Identifier(target), name)
+            for target, name in zip(reference.targets, names, strict=True)
+        ]
+        return sql.SQL(
+            "PERFORM FROM (SELECT DISTINCT {casts} FROM pg_temp.{staging} AS s WHERE _evtool_n BETWEEN _low AND _high"
+            " ORDER BY {names}) AS k, LATERAL (SELECT 1 FROM {parent} AS p WHERE {same} FOR KEY SHARE) AS l;\n      "
+        ).format(
+            casts=_COMMA.join(casts),
+            staging=sql.Identifier(self.staging),
+            names=_COMMA.join(names),
+            parent=self._parent(reference),
+            same=sql.SQL(" AND ").join(same),
+        )
+
+    def _settle(self) -> _Sql:
+        """Who of several records of the range gets a key that all of them claim."""
+        keys = [(one, self._key_of(one.columns)) for one in self._uniques()]
+        if self._upsert or not keys:
+            return sql.SQL("")
+        verdicts = _temp(self._verdicts)
+        twice, claims = [], []
+        for unique, key in keys:
+            number = self._number_of(unique)
+            known = sql.SQL(" AND ").join(
+                sql.SQL("{} IS NOT NULL").format(sql.Identifier(name)) for name in unique.columns
+            )
+            twice.append(
+                sql.SQL("EXISTS (SELECT FROM {} WHERE {} GROUP BY {} HAVING count(*) > 1)").format(
+                    verdicts, known, _COMMA.join(key)
+                )
+            )
+            claims.append(
+                sql.SQL(
+                    "INSERT INTO pg_temp.evtool_claims (n, key, holder, faulty)"
+                    " SELECT _evtool_n, {}, holder, _evtool_errors <> ARRAY[]::integer[]"
+                    " FROM (SELECT _evtool_n, _evtool_errors, dense_rank() OVER (ORDER BY {key}) AS holder,"
+                    " count(*) OVER (PARTITION BY {key}) AS claimants FROM {verdicts} WHERE {known}) AS claimed"
+                    " WHERE claimants > 1;\n        "
+                ).format(sql.Literal(number), key=_COMMA.join(key), verdicts=verdicts, known=known)
+            )
+        return sql.SQL(
+            """IF {twice} THEN
+        {claims}PERFORM {ns}.settle_claims();
+        UPDATE {verdicts} AS v SET _evtool_errors = v._evtool_errors || lost.numbers
+        FROM (
+          SELECT late.n, array_agg(DISTINCT late.key ORDER BY late.key) AS numbers
+          FROM pg_temp.evtool_claims AS late JOIN pg_temp.evtool_claims AS taken USING (key, holder)
+          WHERE late.state <> 'taken' AND taken.state = 'taken' AND taken.n < late.n
+          GROUP BY late.n
+        ) AS lost
+        WHERE v._evtool_n = lost.n;
+        DELETE FROM pg_temp.evtool_claims;
+      END IF;"""
+        ).format(
+            twice=sql.SQL(" OR ").join(twice),
+            claims=sql.SQL("").join(claims),
+            ns=sql.Identifier(SCHEMA),
+            verdicts=verdicts,
+        )
+
+    def _number_of(self, unique: Unique) -> int:
+        # the checks of keys are the last ones, in the keys' order
+        uniques = self._uniques()
+        return self.checks[len(self.checks) - len(uniques) + uniques.index(unique)].number
+
+    def _insert(self) -> _Sql:
+        names = _COMMA.join(map(sql.Identifier, self._numbers))
+        return sql.SQL(
+            """INSERT INTO {target} ({names}) {overriding}
+      SELECT {names} FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[] ORDER BY _evtool_n;
+      GET DIAGNOSTICS _new = ROW_COUNT;
+      _changed := 0;"""
+        ).format(target=self._self, names=names, overriding=self._overriding(), verdicts=_temp(self._verdicts))
+
+    def _replace(self) -> _Sql:
+        """Upserts: a record whose key comes again in the same range waits for the next round."""
+        names = _COMMA.join(map(sql.Identifier, self._numbers))
+        kept = {*self.key, *self._resource.key}
+        changed = [name for name in self.given if name in self._numbers and name not in kept] or list(self.key)
+        return sql.SQL(
+            """_new := 0;
+      _changed := 0;
+      FOR _round IN
+        SELECT DISTINCT row_number() OVER (PARTITION BY {key} ORDER BY _evtool_n)
+        FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[] ORDER BY 1
+      LOOP
+        WITH done AS (
+          INSERT INTO {target} ({names}) {overriding}
+          SELECT {names}
+          FROM (
+            SELECT {names}, _evtool_n, row_number() OVER (PARTITION BY {key} ORDER BY _evtool_n) AS _evtool_round
+            FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[]
+          ) AS accepted
+          WHERE _evtool_round = _round
+          ORDER BY _evtool_n
+          ON CONFLICT ({key}) DO UPDATE SET {changes}
+          RETURNING xmax = 0 AS is_new
+        )
+        SELECT _new + count(*) FILTER (WHERE is_new), _changed + count(*) FILTER (WHERE NOT is_new)
+        INTO _new, _changed
+        FROM done;
+      END LOOP;"""
+        ).format(
+            key=_COMMA.join(self._key_of(self.key)),
+            verdicts=_temp(self._verdicts),
+            target=self._self,
+            names=names,
+            overriding=self._overriding(),
+            changes=_COMMA.join(
+                sql.SQL("{} = excluded.{}").format(sql.Identifier(name), sql.Identifier(name)) for name in changed
+            ),
+        )
+
+    def _overriding(self) -> _Sql:
+        always = any(column.always for column in self._columns)
+        return sql.SQL("OVERRIDING SYSTEM VALUE" if always else "")
+
+    def _raw(self) -> _Sql:
+        if self._typed:
+            return sql.SQL("''")
+        fields = _COMMA.join(sql.Identifier("s", name) for name in self.given)
+        return sql.SQL("array_to_string(ARRAY[{}], ',', '')").format(fields)
+
+
+def _temp(name: str) -> sql.Identifier:
+    return sql.Identifier("pg_temp", name)
+
+
