@@ -15,6 +15,7 @@ import click
 from evtool.cli import output
 from evtool.errors import (
     EvtoolError,
+    IdempotencyKeyTaken,
     ImportRefused,
     InvalidArgument,
     NamespaceExists,
@@ -27,12 +28,14 @@ FAILED = 1
 USAGE = 2
 UNREACHABLE = 3
 CONFLICT = 4
+REJECTED = 5
 INTERRUPTED = 130
 
 _CODES: tuple[tuple[type[EvtoolError], int], ...] = (
     (StoreUnreachable, UNREACHABLE),
     (WriteConflict, CONFLICT),
     (NamespaceExists, CONFLICT),
+    (IdempotencyKeyTaken, CONFLICT),
     (InvalidArgument, USAGE),
 )
 

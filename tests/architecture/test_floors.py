@@ -21,7 +21,7 @@ FLOORS: list[set[str]] = [
     {"store"},
     {"stores", "embedded"},
     {"connecting"},
-    {"exporting", "importing", "migrating", "namespaces"},
+    {"exporting", "importing", "migrating", "namespaces", "bulk"},
     {"testing"},
     {"cli"},
     {"__main__"},
@@ -32,7 +32,7 @@ FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in room
 ROOMS = {
     "click": {"cli"},
     "tqdm": {"cli"},
-    "psycopg": {"stores/postgres", "embedded", "testing"},
+    "psycopg": {"stores/postgres", "embedded", "testing", "bulk"},
     "psycopg_pool": {"stores/postgres"},
     "sqlalchemy": {"stores/postgres/structure.py", "stores/postgres/migration.py"},
     "alembic": {"stores/postgres/structure.py"},
@@ -43,6 +43,8 @@ ROOMS = {
     "lmdb": {"stores/lmdb"},
     "msgspec": {"ndjson.py", "json_values.py", "contract.py", "testing"},
     "gzip": {"files.py"},
+    "httpcore": {"bulk/remote.py", "bulk/addresses.py"},
+    "prometheus_client": {"bulk/metrics.py"},
 }
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))

@@ -7,6 +7,14 @@ import importlib
 import click
 
 _COMMANDS = {
+    "submit": "evtool.cli.bulk.submit:submit",
+    "worker": "evtool.cli.bulk.worker:worker",
+    "jobs": "evtool.cli.bulk.jobs:jobs",
+    "status": "evtool.cli.bulk.jobs:status",
+    "errors": "evtool.cli.bulk.jobs:errors",
+    "cancel": "evtool.cli.bulk.jobs:cancel",
+    "retry": "evtool.cli.bulk.jobs:retry",
+    "purge": "evtool.cli.bulk.jobs:purge",
     "export": "evtool.cli.bulk.export:export",
     "copy": "evtool.cli.bulk.copy:copy",
 }

@@ -36,6 +36,16 @@ _MARKS: dict[str, type[errors.EvtoolError]] = {
     "schema_not_ours": errors.NamespaceRefused,
     "role_is_not_a_group": errors.NamespaceRefused,
     "structure_differs": errors.MigrationFailed,
+    "no_job": errors.JobNotFound,
+    "job_kind": errors.JobRefused,
+    "job_resource": errors.JobRefused,
+    "job_request": errors.JobRefused,
+    "job_key": errors.JobRefused,
+    "job_after": errors.JobRefused,
+    "job_not_retryable": errors.JobRefused,
+    "job_key_taken": errors.IdempotencyKeyTaken,
+    "job_lost": errors.JobLost,
+    "job_source_changed": errors.SourceChanged,
 }
 
 _MARK_HINTS = {
@@ -44,6 +54,11 @@ _MARK_HINTS = {
     "schema_reserved": "name another schema with --schema",
     "watermark_timeout": "end their transactions, or wait longer: "
     "PGOPTIONS='-c message_store.watermark_timeout=5min' evtool …",
+    "no_job": "see: evtool bulk jobs",
+    "job_not_retryable": "see: evtool bulk status JOB",
+    "job_key_taken": "take another key for another job",
+    "job_lost": "whoever has it now goes on with it",
+    "job_source_changed": "submit a new job for the new content",
     "sql_condition": "SET message_store.sql_condition = 'on' where the condition can be trusted",
 }
 
