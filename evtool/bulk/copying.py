@@ -106,10 +106,10 @@ def copy_tables(
     names = list(dict.fromkeys(_name(one) for one in what))
     if not names:
         raise InvalidArgument("no table is named", hint="name the tables to copy")
-    target = Connector(server_dsn(target_dsn)).open()
+    source_dsn, target_dsn = server_dsn(source_dsn), server_dsn(target_dsn)
     with (
-        PostgresSource(server_dsn(source_dsn), schema=schema) as source,
-        contextlib.closing(target),
+        PostgresSource(source_dsn, schema=schema) as source,
+        contextlib.closing(Connector(target_dsn).open()) as target,
     ):
         plans = _plans(source, names, where)
         for planned in plans.values():

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from evtool import times
 from evtool.bulk.kinds import Kind
 from evtool.errors import InvalidArgument
 
@@ -16,7 +17,7 @@ TIME_FIELD = "created_at"
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
 
 # The longer ones first. A field's name may hold anything, but none of the characters of an operator.
-_CONDITION = re.compile(r"\s*([^=!<>]+?)\s*(<=|>=|!=|=|<|>)(.*)", re.DOTALL)
+_CONDITION = re.compile(r"\s*([^=!<>\s][^=!<>]*?)\s*(<=|>=|!=|=|<|>)(.*)", re.DOTALL)
 _DIRECTION = re.compile(r"(.*?)(?:\s+|:)(asc|desc)", re.IGNORECASE | re.DOTALL)
 _NULL = "null"
 
@@ -192,12 +193,30 @@ def plan(table: Table, selection: BulkSelection) -> Plan:
     return Plan(
         table,
         columns,
-        tuple((table.column(condition.field), condition) for condition in selection.where),
+        tuple(_checked(table.column(condition.field), condition) for condition in selection.where),
         selection.since,
         selection.until,
         time,
         _total(table, [_order(table, text) for text in selection.order_by or table.order]),
     )
+
+
+def _checked(column: Column, condition: Condition) -> tuple[Column, Condition]:
+    """A condition with its column, its value in the one spelling that every database takes."""
+    value = condition.value
+    if value is None:
+        return column, condition
+    if column.kind in {Kind.JSON, Kind.ARRAY}:
+        raise InvalidArgument(
+            f'"{column.name}" is {column.type}, which is not compared', hint=f"write {column.name}=null or !=null"
+        )
+    if column.kind is Kind.BOOLEAN:
+        value = value.lower()
+        if value not in {"true", "false"}:
+            raise InvalidArgument(f'"{column.name}" is true or false, not {value[:40]!r}', hint="correct the condition")
+    elif column.kind in {Kind.MOMENT, Kind.LOCAL_MOMENT}:
+        value = times.render(times.parse_bound(value)).removesuffix("" if column.kind is Kind.MOMENT else "Z")
+    return column, Condition(condition.field, condition.operator, value)
 
 
 def _order(table: Table, text: str) -> Order:

@@ -5,9 +5,11 @@ They come out byte for byte as those that `evtool.bulk.cells` makes of PostgreSQ
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -29,6 +31,7 @@ _BOOLEANS = {0: b"false", 1: b"true"}
 _ESCAPED_BY_JSON = bytes(range(0x20)) + b'"\\'
 _QUOTED_BY_CSV = b'\0\r\n,"'
 _DIGITS = b"0123456789"
+_UNUSUAL = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}
 
 
 class NotJsonError(Exception):
@@ -145,18 +148,21 @@ def _text(value: Any) -> str:
 
 def _float(value: float) -> str:
     """A number as PostgreSQL has it: the shortest digits, and an exponent from 1e+15 on, where Python has 1e+16."""
-    text = repr(value)
-    if text in {"inf", "-inf", "nan"}:
-        return {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}[text]
-    if "e" in text:
-        return text
-    text = text.removesuffix(".0")
-    digits = text.removeprefix("-").split(".")[0]
-    if len(digits) < 16:
-        return text
-    significant = text.removeprefix("-").replace(".", "").rstrip("0")
-    mantissa = significant[0] + ("." + significant[1:] if len(significant) > 1 else "")
-    return f"{'-' if value < 0 else ''}{mantissa}e+{len(digits) - 1}"
+    if abs(value) < 1e15 or not math.isfinite(value):
+        return _UNUSUAL.get(repr(value)) or repr(value).removesuffix(".0")
+    # PostgreSQL takes no digits that lie just between two numbers, which some reader could take for the other one.
+    shortest = Decimal(repr(value)).normalize()
+    candidates = [f"{shortest:e}", *(f"{value:.{digits}e}" for digits in range(len(shortest.as_tuple().digits), 17))]
+    text = next(one for one in candidates if float(one) == value and not _is_between(int(Decimal(one)), value))
+    mantissa, exponent = text.split("e")
+    return f"{mantissa.rstrip('0').rstrip('.') if '.' in mantissa else mantissa}e{exponent}"
+
+
+def _is_between(number: int, value: float) -> bool:
+    # below, what lies between has more digits than are ever written
+    return abs(value) >= 2**53 and any(
+        2 * number == int(value) + int(math.nextafter(value, end)) for end in (0.0, value * 2) if end < math.inf
+    )
 
 
 def moments(column: Values) -> Values:
@@ -223,11 +229,8 @@ def parse(column: Column, text: str) -> Any:
     Raises:
         InvalidArgument: it is none of the column's kind.
     """
-    hint = "correct the condition"
     if column.kind is Kind.BOOLEAN:
-        if text.lower() not in {"true", "false"}:
-            raise InvalidArgument(f'"{column.name}" is true or false, and {text[:40]!r} is not', hint=hint)
-        return int(text.lower() == "true")
+        return int(text == "true")
     if column.kind is not Kind.NUMBER:
         return text
     try:
@@ -239,7 +242,7 @@ def parse(column: Column, text: str) -> Any:
             pass
     if column.type == "any":
         return text
-    raise InvalidArgument(f'"{column.name}" is a number, and {text[:40]!r} is not', hint=hint)
+    raise InvalidArgument(f'"{column.name}" is a number, and {text[:40]!r} is not', hint="correct the condition")
 
 
 def size(row: Sequence[Any]) -> int:
