@@ -14,6 +14,7 @@ import psycopg
 
 from evtool import files, settings
 from evtool.bulk import installing, ordering, reports
+from evtool.bulk.catalog import from_catalog
 from evtool.bulk.framing import Format, Framer, Rejoined, detect, open_framer
 from evtool.bulk.ledger import Ledger, Place, Span, open_import
 from evtool.bulk.loading import Loader, Outcome, Reject
@@ -153,6 +154,12 @@ def import_files(
             if options.dry_run:
                 raise psycopg.Rollback
         return found
+
+
+def described(dsn: str | None, table: str, *, schema: str) -> Resource:
+    """A table of a server as a resource, read from the catalog: see `evtool.bulk.catalog`."""
+    with translated(), contextlib.closing(Connector(server_dsn(settings.dsn(dsn))).open()) as connection:
+        return from_catalog(connection, table, schema=schema)
 
 
 class _Journey:

@@ -142,16 +142,12 @@ class Statements:
             for name in self._numbers
         )
         yield sql.SQL(
-            "CREATE TEMP TABLE {} (_evtool_n integer PRIMARY KEY, _evtool_row tid, _evtool_errors integer[], {})"
+            "CREATE TEMP TABLE {} (_evtool_n integer, _evtool_row tid, _evtool_errors integer[], {})"
             " ON COMMIT DELETE ROWS"
         ).format(sql.Identifier(self._verdicts), values)
         yield sql.SQL(
             "CREATE TEMP TABLE {} (line bigint, errors json, raw text) ON COMMIT DELETE ROWS"
         ).format(sql.Identifier(self.rejects))
-        yield sql.SQL(
-            "CREATE TEMP TABLE IF NOT EXISTS evtool_claims (n integer, key integer, holder bigint, faulty boolean,"
-            " state text DEFAULT 'open') ON COMMIT DELETE ROWS"
-        )
         rows = [(0, None, None, None), *((one.number, one.field, one.code, one.message) for one in self.checks)]
         yield sql.SQL(
             "CREATE TEMP TABLE {} AS SELECT * FROM (VALUES {}) AS v (number, field, code, message)"
@@ -192,7 +188,6 @@ class Statements:
                     if one.failed is not None
                 ),
                 lock_parents=sql.SQL("").join(map(self._lock, self._resource.references)),
-                settle=self._settle(),
                 load=self._replace() if self._upsert else self._insert(),
                 raw=self._raw(),
             )
@@ -263,7 +258,8 @@ class Statements:
             yield reference.columns[0], reference.code, message, self._no_parent(reference)
         for unique in self._uniques():
             message = f"{', '.join(unique.columns)}: another record has it already"
-            yield unique.columns[0], unique.code, message, self._is_taken(unique)
+            taken = self._is_another(unique) if self._upsert and unique.columns != self.key else None
+            yield unique.columns[0], unique.code, message, taken
 
     def _of_column(self, column: Column) -> Iterator[tuple[str, str, str, _Sql | None]]:
         name = sql.Identifier(column.name)
@@ -300,20 +296,17 @@ class Statements:
             found.append(identifier)
         return found
 
-    def _is_taken(self, unique: Unique) -> _Sql | None:
-        """Whether the table has a record with the same values. A scalar subquery can't become a scan of the table."""
-        if self._upsert and unique.columns == self.key:
-            return None
-        conditions = [
-            sql.SQL("{} = {}").format(there, here)
-            for there, here in zip(self._key_of(unique.columns, "t"), self._key_of(unique.columns, "record"), strict=True)
-        ]
-        if self._upsert:
-            there, here = (_COMMA.join(self._key_of(self.key, one)) for one in ("t", "record"))
-            conditions.append(sql.SQL("({}) IS DISTINCT FROM ({})").format(there, here))
-        return sql.SQL("(SELECT true FROM {} AS t WHERE {} LIMIT 1)").format(
-            self._self, sql.SQL(" AND ").join(conditions)
+    def _is_another(self, unique: Unique) -> _Sql:
+        """Whether a record other than the one that is to be replaced has the same values."""
+        there, here = (_COMMA.join(self._key_of(self.key, one)) for one in ("t", "record"))
+        return sql.SQL("(SELECT true FROM {} AS t WHERE {} AND ({}) IS DISTINCT FROM ({}) LIMIT 1)").format(
+            self._self, self._same(unique.columns, "t", "record"), there, here
         )
+
+    def _same(self, columns: Sequence[str], there: str, here: str) -> _Sql:
+        """That two records have the same key."""
+        pairs = zip(self._key_of(columns, there), self._key_of(columns, here), strict=True)
+        return sql.SQL(" AND ").join(sql.SQL("{} = {}").format(*pair) for pair in pairs)
 
     def _is_own(self, reference: Reference) -> bool:
         return reference.table == self._resource.table and self._schema_of(reference) == self._resource.schema
@@ -360,65 +353,85 @@ class Statements:
             same=sql.SQL(" AND ").join(same),
         )
 
-    def _settle(self) -> _Sql:
-        """Who of several records of the range gets a key that all of them claim."""
-        keys = [(one, self._key_of(one.columns)) for one in self._uniques()]
-        if self._upsert or not keys:
-            return sql.SQL("")
-        verdicts = _temp(self._verdicts)
-        twice, claims = [], []
-        for unique, key in keys:
-            number = self._number_of(unique)
-            known = sql.SQL(" AND ").join(
-                sql.SQL("{} IS NOT NULL").format(sql.Identifier(name)) for name in unique.columns
-            )
-            twice.append(
-                sql.SQL("EXISTS (SELECT FROM {} WHERE {} GROUP BY {} HAVING count(*) > 1)").format(
-                    verdicts, known, _COMMA.join(key)
-                )
-            )
-            claims.append(
-                sql.SQL(
-                    "INSERT INTO pg_temp.evtool_claims (n, key, holder, faulty)"
-                    " SELECT _evtool_n, {}, holder, _evtool_errors <> ARRAY[]::integer[]"
-                    " FROM (SELECT _evtool_n, _evtool_errors, dense_rank() OVER (ORDER BY {key}) AS holder,"
-                    " count(*) OVER (PARTITION BY {key}) AS claimants FROM {verdicts} WHERE {known}) AS claimed"
-                    " WHERE claimants > 1;\n        "
-                ).format(sql.Literal(number), key=_COMMA.join(key), verdicts=verdicts, known=known)
-            )
-        return sql.SQL(
-            """IF {twice} THEN
-        {claims}PERFORM {ns}.settle_claims();
-        UPDATE {verdicts} AS v SET _evtool_errors = v._evtool_errors || lost.numbers
-        FROM (
-          SELECT late.n, array_agg(DISTINCT late.key ORDER BY late.key) AS numbers
-          FROM pg_temp.evtool_claims AS late JOIN pg_temp.evtool_claims AS taken USING (key, holder)
-          WHERE late.state <> 'taken' AND taken.state = 'taken' AND taken.n < late.n
-          GROUP BY late.n
-        ) AS lost
-        WHERE v._evtool_n = lost.n;
-        DELETE FROM pg_temp.evtool_claims;
-      END IF;"""
-        ).format(
-            twice=sql.SQL(" OR ").join(twice),
-            claims=sql.SQL("").join(claims),
-            ns=sql.Identifier(SCHEMA),
-            verdicts=verdicts,
-        )
-
     def _number_of(self, unique: Unique) -> int:
         # the checks of keys are the last ones, in the keys' order
         uniques = self._uniques()
         return self.checks[len(self.checks) - len(uniques) + uniques.index(unique)].number
 
     def _insert(self) -> _Sql:
-        names = _COMMA.join(map(sql.Identifier, self._numbers))
-        return sql.SQL(
+        """Inserts what is accepted; of several records with the same key the first.
+
+        A table without a primary key has nothing by which to tell afterwards what went in: there, and when a record is
+        alone, the server is left to raise.
+        """
+        plain = sql.SQL(
             """INSERT INTO {target} ({names}) {overriding}
-      SELECT {names} FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[] ORDER BY _evtool_n;
-      GET DIAGNOSTICS _new = ROW_COUNT;
-      _changed := 0;"""
-        ).format(target=self._self, names=names, overriding=self._overriding(), verdicts=_temp(self._verdicts))
+      SELECT {names} FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[] ORDER BY _evtool_n"""
+        ).format(
+            target=self._self,
+            names=_COMMA.join(map(sql.Identifier, self._numbers)),
+            overriding=self._overriding(),
+            verdicts=_temp(self._verdicts),
+        )
+        if not self._resource.key or not all(name in self._numbers for name in self._resource.key):
+            return sql.SQL("{};\n      GET DIAGNOSTICS _new = ROW_COUNT;\n      _changed := 0;").format(plain)
+        return sql.SQL(
+            """IF _low = _high THEN
+        {plain};
+        GET DIAGNOSTICS _new = ROW_COUNT;
+      ELSE
+        {plain}
+        ON CONFLICT DO NOTHING;
+        GET DIAGNOSTICS _new = ROW_COUNT;
+      END IF;
+      _changed := 0;
+      IF _low < _high AND _new < _high - _low + 1 THEN
+        -- Who was kept out by a key, or is refused anyway, is told which of its keys others have that came before.
+        -- What this range has inserted bears the number of the same subtransaction as its verdicts.
+        _repeats := ARRAY[]::integer[];
+        IF _new < _accepted AND EXISTS (
+          SELECT FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[] GROUP BY {key} HAVING count(*) > 1
+        ) THEN
+          _repeats := ARRAY(
+            SELECT _evtool_n
+            FROM (
+              SELECT _evtool_n, row_number() OVER (PARTITION BY {keys} ORDER BY _evtool_n) AS place
+              FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[]
+            ) AS placed
+            WHERE place > 1
+          );
+        END IF;
+        UPDATE {verdicts} AS v SET _evtool_errors = v._evtool_errors || array_remove(ARRAY[{taken}]::integer[], NULL)
+        WHERE v._evtool_errors <> ARRAY[0] AND (v._evtool_errors <> ARRAY[]::integer[] OR (_new < _accepted AND (
+          v._evtool_n = ANY (_repeats)
+          OR (SELECT true FROM {target} AS t WHERE {same} AND t.xmin = v.xmin LIMIT 1) IS NULL)));
+        SELECT count(*) INTO _accepted FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[];
+      END IF;"""
+        ).format(
+            plain=plain,
+            target=self._self,
+            verdicts=_temp(self._verdicts),
+            key=_COMMA.join(self._key_of(self._resource.key)),
+            keys=_COMMA.join(key for unique in self._uniques() for key in self._key_of(unique.columns)),
+            taken=_COMMA.join(map(self._is_taken, self._uniques())),
+            same=sql.SQL(" AND ").join(self._same(unique.columns, "t", "v") for unique in self._uniques()),
+        )
+
+    def _is_taken(self, unique: Unique) -> _Sql:
+        """The number of a key's error, where the table has the key from before, or from an earlier record."""
+        return sql.SQL(
+            """
+          CASE WHEN (SELECT true FROM {target} AS t WHERE {held} AND (t.xmin <> v.xmin OR EXISTS (
+            SELECT FROM {verdicts} AS w
+            WHERE {holder} AND w._evtool_n < v._evtool_n AND w._evtool_errors = ARRAY[]::integer[])) LIMIT 1)
+          THEN {number} END"""
+        ).format(
+            target=self._self,
+            verdicts=_temp(self._verdicts),
+            held=self._same(unique.columns, "t", "v"),
+            holder=self._same(self._resource.key, "w", "t"),
+            number=sql.Literal(self._number_of(unique)),
+        )
 
     def _replace(self) -> _Sql:
         """Upserts: a record whose key comes again in the same range waits for the next round."""

@@ -23,7 +23,6 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 \ir functions/as_json.sql
 \ir functions/as_jsonb.sql
 \ir functions/as_list.sql
-\ir functions/settle_claims.sql
 \ir functions/explain_refusal.sql
 \ir privileges.sql
 

@@ -7,6 +7,8 @@ import importlib
 import click
 
 _COMMANDS = {
+    "init": "evtool.cli.bulk.init:init",
+    "import": "evtool.cli.bulk.import_:import_",
     "submit": "evtool.cli.bulk.submit:submit",
     "worker": "evtool.cli.bulk.worker:worker",
     "jobs": "evtool.cli.bulk.jobs:jobs",

@@ -1,4 +1,5 @@
--- The body of pg_temp.evtool_load_…, which evtool/bulk/loading.py makes for a resource: what is in braces is filled in.
+-- The body of pg_temp.evtool_load_…, which evtool/bulk/statements.py makes for a resource: what is in braces is filled
+-- in.
 --
 -- It gives every record of the staging table a verdict, inserts those that are accepted, and leaves the others in the
 -- table of rejects. It works on ranges of records: at first all of them. When the server refuses to insert a range,
@@ -14,11 +15,12 @@ DECLARE
   _accepted bigint;
   _new bigint;
   _changed bigint;
+  _round bigint;
+  _repeats integer[];
   _state text;
   _constraint text;
   _column text;
   _message text;
-  _round bigint;
 BEGIN
   SELECT count(*) INTO total FROM pg_temp.{staging};
   inserted := 0;
@@ -36,8 +38,8 @@ BEGIN
       -- whoever deletes a parent now waits until this batch is in, or was before us and the parent is not found
       {lock_parents}
       INSERT INTO pg_temp.{verdicts} (_evtool_n, _evtool_row, _evtool_errors, {columns})
-      SELECT _evtool_n, _evtool_row, array_remove(
-          CASE WHEN _evtool_fault IS NOT NULL THEN ARRAY[0] ELSE ARRAY[{checks}]::integer[] END, NULL), {columns}
+      SELECT _evtool_n, _evtool_row, CASE WHEN _evtool_fault IS NOT NULL THEN ARRAY[0]
+          ELSE array_remove(ARRAY[{checks}]::integer[], NULL) END, {columns}
       FROM (
         SELECT _evtool_n, _evtool_row, _evtool_fault, _evtool_mistyped, {texts}, {values}
         FROM (
@@ -49,11 +51,11 @@ BEGIN
         ) AS cast_
         OFFSET 0
       ) AS record;
-      {settle}
       SELECT count(*) INTO _accepted FROM pg_temp.{verdicts} WHERE _evtool_errors = ARRAY[]::integer[];
       {load}
       IF _new + _changed <> _accepted THEN
-        RAISE EXCEPTION 'a trigger or a rule of the table kept the record out' USING ERRCODE = 'triggered_action_exception';
+        RAISE EXCEPTION 'a trigger or a rule of the table kept the record out'
+          USING ERRCODE = 'triggered_action_exception';
       END IF;
       INSERT INTO pg_temp.{rejects} (line, errors, raw)
       SELECT s._evtool_line, (
@@ -63,7 +65,8 @@ BEGIN
           JOIN pg_temp.{messages} AS k USING (number)
         ), COALESCE(s._evtool_raw, {raw})
       FROM pg_temp.{verdicts} AS v JOIN pg_temp.{staging} AS s ON s.ctid = v._evtool_row
-      WHERE v._evtool_errors <> ARRAY[]::integer[];
+      WHERE v._evtool_errors <> ARRAY[]::integer[]
+      ORDER BY v._evtool_n;
       IF cardinality(_lows) > 0 THEN
         DELETE FROM pg_temp.{verdicts};
       END IF;
@@ -75,7 +78,7 @@ BEGIN
           _message = MESSAGE_TEXT;
         IF left(_state, 2) = ANY ({not_of_a_record}) OR _state = ANY ({not_of_a_record}) THEN
           RAISE;
-        ELSIF left(_state, 2) = '23' AND NOT _low = ANY (_retried) THEN
+        ELSIF left(_state, 2) = '23' AND _low < _high AND NOT _low = ANY (_retried) THEN
           -- perhaps another session was quicker: then the verdicts, taken anew, see what it did
           _retried := _retried || _low;
           _lows := _lows || _low;
