@@ -160,7 +160,7 @@ class Loader:
             texts = [_NULL if field is None else field for field in fields]
             row = b"\t".join(texts)
             # each tab above the separators, each backslash above the nulls is part of a value
-            if b"\n" in row or b"\r" in row or row.count(b"\t") != width - 1 or row.count(b"\\") != texts.count(_NULL):
+            if b"\n" in row or b"\r" in row or row.count(b"\t") != width - 1 or row.count(b"\\") != fields.count(None):
                 row = b"\t".join([_NULL if field is None else _escape(field) for field in fields])
             rows.append(b"%d\t%d\t%b\t%b\n" % (number, record.line, b"\t".join(head), row))
             held += len(rows[-1])

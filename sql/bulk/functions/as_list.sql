@@ -8,7 +8,7 @@ AS $$
 DECLARE
   _element jsonb;
 BEGIN
-  IF value !~ '^\s*\[' THEN
+  IF value IS NULL OR value !~ '^\s*\[' THEN
     RETURN NULL;
   END IF;
   FOR _element IN SELECT jsonb_array_elements(value::jsonb) LOOP
