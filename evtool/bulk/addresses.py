@@ -47,6 +47,15 @@ def _is_public(address: _Address) -> bool:
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
+def _resolve(host: str, port: int) -> list[str]:
+    """The addresses of a host, each once."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise httpcore.ConnectError(f"the host {host} can't be found") from error
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
 class Guard(httpcore.NetworkBackend):
     """Opens connections to public addresses, and ends all of them at a deadline."""
 
@@ -75,11 +84,7 @@ class Guard(httpcore.NetworkBackend):
             SourceRefused: one of its addresses isn't public: a name that has both kinds is up to something.
             httpcore.ConnectError: there is no such host, or none of its addresses answers.
         """
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            raise httpcore.ConnectError(f"the host {host} can't be found") from error
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        addresses = _resolve(host, port)
         if not self._allow_private and not all(is_public(address) for address in addresses):
             raise SourceRefused(
                 f"the host {host} has an address that is not public",

@@ -22,6 +22,7 @@ SELECT evtool.check_structure('evtool_jobs', :'structure') AS checked \gset
 SET LOCAL search_path = pg_catalog, pg_temp;
 
 \ir functions/wake.sql
+\ir functions/table_named.sql
 \ir functions/submit.sql
 \ir functions/claim.sql
 \ir functions/held.sql

@@ -71,6 +71,7 @@ def _source(hold: Hold, options: Options) -> Iterator[tuple[Path, str]]:
         yield places.readable(source, options.folders), source
         return
     spool = places.Spool(options.spool)
+    spool.tidy()
     with contextlib.ExitStack() as stack:
         try:
             path = stack.enter_context(

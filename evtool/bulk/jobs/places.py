@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,8 +16,9 @@ from typing import BinaryIO
 
 from evtool.bulk import remote
 from evtool.bulk.remote import Half, Limits
-from evtool.errors import FileError
+from evtool.errors import EvtoolError, FileError, JobLost, SourceError, SourceUnreachable, StoreError
 
+_FORGOTTEN_SECONDS = 3 * 24 * 3600
 _HINT = "start the workers with --files-under FOLDER"
 
 
@@ -90,32 +92,41 @@ class Spool:
         allow_private: bool,
         proceed: Callable[[float], bool],
     ) -> Iterator[Path]:
-        """A file with all that a URL holds, there for the block; removed behind it unless an exception leaves it.
+        """A file with all that a URL holds, there for the block.
+
+        It is removed behind the block, unless that was interrupted: then the next worker may go on with it.
 
         Raises:
             SourceError, FileError: see `remote.fetch`.
         """
         stem = f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{job}-"
         path = self._folder / f"{stem}{token}.part"
+        note = path.with_suffix(".json")
         with self._adopted(stem, path) as file:
-            note = path.with_suffix(".json")
-            remote.fetch(
-                url,
-                file,
-                _read(note),
-                limits=limits,
-                allow_private=allow_private,
-                remember=lambda half: _write(note, half),
-                proceed=proceed,
-            )
-            file.flush()
-            yield path
-            self.forget(job)
+            try:
+                remote.fetch(
+                    url,
+                    file,
+                    _read(note),
+                    limits=limits,
+                    allow_private=allow_private,
+                    remember=lambda half: _write(note, half),
+                    proceed=proceed,
+                )
+                file.flush()
+                yield path
+            except EvtoolError as error:
+                if not _may_go_on(error):
+                    _remove(path)
+                raise
+            _remove(path)
 
-    def forget(self, job: int) -> None:
-        """Removes what is there of a job's source."""
-        for left in (*self._folder.glob(f"*-{job}-*.part"), *self._folder.glob(f"*-{job}-*.json")):
-            left.unlink(missing_ok=True)
+    def tidy(self) -> None:
+        """Removes what nobody has touched for days: of jobs that were cancelled, or done by another machine."""
+        for left in self._folder.iterdir():
+            with contextlib.suppress(OSError):
+                if time.time() - left.stat().st_mtime > _FORGOTTEN_SECONDS:
+                    left.unlink()
 
     @contextlib.contextmanager
     def _adopted(self, stem: str, path: Path) -> Iterator[BinaryIO]:
@@ -136,6 +147,16 @@ class Spool:
         with open(path, "x+b") as file:
             _locked(file)
             yield file
+
+
+def _may_go_on(error: EvtoolError) -> bool:
+    """Whether a job that ended like this is one that somebody will go on with, as it is."""
+    return isinstance(error, StoreError | JobLost | SourceUnreachable) or type(error) is SourceError
+
+
+def _remove(path: Path) -> None:
+    for left in (path, path.with_suffix(".json")):
+        left.unlink(missing_ok=True)
 
 
 def _locked(file: BinaryIO) -> bool:

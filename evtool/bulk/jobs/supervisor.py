@@ -16,10 +16,11 @@ from evtool.bulk.metrics import Exposition
 _LOG = logging.getLogger(f"{logs.NAME}.supervisor")
 
 _LOOK_SECONDS = 0.1
-_FIRST_PAUSE_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 30.0
+# A process that crashes at once costs a second of the machine; every five seconds that is bearable.
+_FIRST_PAUSE_SECONDS = 0.25
+_LONGEST_PAUSE_SECONDS = 5.0
 # Whoever has lived so long did not crash at its start: the next pause is a short one again.
-_STEADY_SECONDS = 60.0
+_STEADY_SECONDS = 5.0
 
 
 @dataclass

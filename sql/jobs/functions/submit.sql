@@ -4,7 +4,7 @@
 -- resource: a shipped resource, or a table.
 -- request: what `evtool bulk import` or `export` would be given; see docs/bulk-jobs.md.
 -- idempotency_key: the same key with the same content returns the job that there is; with other content it is an error.
--- target: the table, if it is not named as the resource; refers_to: tables that it refers to beyond its foreign keys.
+-- target: the table, if it is not named as the resource, in the request's schema or public; refers_to: tables that it refers to beyond its foreign keys.
 -- after: jobs that must be over before; priority: the higher, the sooner; run_at: not before.
 -- max_attempts: after so many beginnings without a batch done the job has failed.
 --
@@ -30,8 +30,9 @@ SET search_path = evtool_jobs, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-  _table regclass := to_regclass(COALESCE(target, resource));
-  _target text := COALESCE(target, resource);
+  _schema text := COALESCE(request ->> 'schema', 'public');
+  _target text := table_named(COALESCE(target, request ->> 'table', resource), _schema);
+  _table oid;
   _refers_to text[];
   _after bigint[];
   _content text;
@@ -64,17 +65,12 @@ BEGIN
     RETURN;
   END IF;
 
-  IF _table IS NOT NULL THEN
-    SELECT format('%I.%I', nspname, relname) INTO _target
-    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    WHERE pg_class.oid = _table;
-  END IF;
+  -- not to_regclass, which raises for what is no name; null where it isn't there yet
+  SELECT pg_class.oid INTO _table
+  FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+  WHERE format('%I.%I', nspname, relname) = _target;
   _refers_to := ARRAY(
-    SELECT COALESCE((
-        SELECT format('%I.%I', nspname, relname)
-        FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-        WHERE pg_class.oid = to_regclass(name)), name)
-    FROM unnest(submit.refers_to) AS name
+    SELECT table_named(other, _schema) FROM unnest(submit.refers_to) AS other
     UNION
     SELECT format('%I.%I', nspname, relname)
     FROM pg_constraint
