@@ -17,7 +17,7 @@ Encoder = Callable[[Cells], Cells]
 NULL = rb"\N"
 
 _PAIR = re.compile(rb"\\(.)", re.DOTALL)
-_MEANT = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+_MEANT = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"b": b"\b", b"f": b"\f", b"v": b"\v"}
 # White space between the tokens of JSON as it is stored. A line of NDJSON can't hold a line break.
 _ON_ONE_LINE = {**_MEANT, b"n": b" ", b"r": b" "}
 # Characters that COPY leaves as they are and JSON does not, and the one whose escape JSON lacks.
@@ -26,10 +26,11 @@ _CONTROLS = bytes(code for code in range(0x20) if code not in b"\t\n")
 
 # Of a time with so many characters: the zeros that it lacks, and the zone's letter.
 _ENDS = {
-    zone: {8: b".000000" + zone, **{9 + digits: b"0" * (6 - digits) + zone for digits in range(1, 7)}}
+    zone: {19: b".000000" + zone, **{20 + digits: b"0" * (6 - digits) + zone for digits in range(1, 7)}}
     for zone in (b"Z", b"")
 }
 _DIGITS = b"0123456789."
+_DASH = ord("-")
 _MOMENT = re.compile(rb"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?(?:\+00)?")
 
 
@@ -107,10 +108,19 @@ def _around_nulls(cells: Cells, encode: Encoder, null: bytes) -> Cells:
 def _csv_fields(cells: Cells) -> Cells:
     if NULL in cells:
         return _around_nulls(cells, _csv_fields, b"")
-    joined = b"\t%b\t" % b"\t".join(cells)
-    if b"\\" in joined or b'"' in joined or b"," in joined or b"\t\t" in joined:
+    # PostgreSQL has no NUL, so it can stand between
+    joined = b"\0".join(cells)
+    if rb"\\" in joined:
         return [_csv_field(cell) for cell in cells]
-    return cells
+    if b"\\" in joined:
+        for letter, character in _MEANT.items():
+            joined = joined.replace(b"\\" + letter, character)
+    elif b'"' not in joined and b"," not in joined and b"" not in cells:
+        return cells
+    return [
+        b'"%b"' % text if not text or b"," in text or b'"' in text or b"\n" in text or b"\r" in text else text
+        for text in joined.replace(b'"', b'""').split(b"\0")
+    ]
 
 
 def _csv_field(cell: bytes) -> bytes:
@@ -146,13 +156,10 @@ def moments(cells: Cells, zone: bytes) -> Cells:
     if zone:
         # PostgreSQL's spelling of UTC
         joined = joined.replace(b"+00\t", b"\t")
-    if joined.translate(None, _DIGITS) == b"-- ::\t" * count:
-        halves = joined.replace(b" ", b"\t").split(b"\t")
-        days, clocks = halves[:-1:2], halves[1::2]
-        # a year has four digits or more, so none has more if all together have four each
-        if len(b"".join(days)) == count * len(b"2025-07-15"):
-            ends = _ENDS[zone]
-            return [b"%bT%b%b" % (day, clock, ends[len(clock)]) for day, clock in zip(days, clocks, strict=True)]
+    # a year of more than four digits moves the first dash
+    if joined.translate(None, _DIGITS) == b"-- ::\t" * count and {cell[4] for cell in cells} == {_DASH}:
+        ends = _ENDS[zone]
+        return [cell + ends[len(cell)] for cell in joined[:-1].replace(b" ", b"T").split(b"\t")]
     return [_moment(cell, zone) for cell in cells]
 
 

@@ -40,7 +40,6 @@ class Writer:
             columns: their names, in order.
             bom: begin with a byte-order mark, as Excel wants a CSV to.
         """
-        self._width = len(columns)
         keys = [encode_basestring(name).encode().replace(b"%", b"%%") for name in columns]
         self._between = b""
         self._opening = _BOM if bom else b""
@@ -53,7 +52,7 @@ class Writer:
             self._opening += b"["
             self._closing, self._nothing = b"\n]\n", b"]\n"
         else:
-            self._record = b",".join([b"%b"] * self._width) + b"\r\n"
+            self._record = b",".join([b"%b"] * len(columns)) + b"\r\n"
             self._opening += b",".join(csv_quoted(name.encode()) for name in columns) + b"\r\n"
         self._block = self._between + self._record
         self._written = 0
@@ -62,16 +61,13 @@ class Writer:
         """What stands before the first record."""
         return self._opening
 
-    def records(self, columns: Sequence[Sequence[bytes]]) -> bytes:
+    def records(self, count: int, cells: Sequence[bytes]) -> bytes:
         """Some records.
 
         Args:
-            columns: the cells of each column, all of the same length.
+            count: how many.
+            cells: theirs, record by record.
         """
-        count = len(columns[0])
-        cells: list[bytes] = [b""] * (count * self._width)
-        for number, column in enumerate(columns):
-            cells[number :: self._width] = column
         block = self._block * count % tuple(cells)
         if not self._written and self._between:
             block = block[len(self._between) :]

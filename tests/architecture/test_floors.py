@@ -39,7 +39,7 @@ ROOMS = {
     "testcontainers": {"testing"},
     "docker": {"testing"},
     "pytest": {"testing"},
-    "sqlite3": {"stores/sqlite"},
+    "sqlite3": {"stores/sqlite", "bulk/sources/sqlite.py"},
     "lmdb": {"stores/lmdb"},
     "msgspec": {"ndjson.py", "json_values.py", "contract.py", "testing"},
     "gzip": {"files.py"},

@@ -82,6 +82,8 @@ _KEY = """
 # So small that the socket holds what the server sends while a block is put together: else each waits for the other.
 _BLOCK_BYTES = 1 << 15
 _RAW_ROWS = 1 << 16
+# Types whose values stand in a file as they come: digits, and never NaN.
+_WHOLE = {"smallint", "integer", "bigint"}
 # What a record has besides its values: quotes, commas, and the names of its columns.
 _PER_CELL = 4
 
@@ -205,14 +207,17 @@ class PostgresSource:
             StoreUnreachable: the connection was lost.
         """
         one_line = format is Format.NDJSON
-        encoders = [
+        encoders: list[cells.Encoder | None] = [
             cells.json_encoder(column.kind, one_line=one_line) if format.is_json else cells.csv_encoder(column.kind)
             for column in plan.columns
         ]
+        for number, column in enumerate(plan.columns):
+            if not column.nullable and column.type in _WHOLE:
+                encoders[number] = None
         copy = sql.SQL("COPY ({}) TO STDOUT (FORMAT text, ENCODING 'UTF8')").format(self._query(plan))
         with _translated(), self._connection.cursor() as cursor, cursor.copy(copy) as out:
-            for rows in _batches(rows_of(self._connection, out), batch):
-                yield _block(rows, encoders)
+            for count, text in _batches(rows_of(self._connection, out), batch):
+                yield _block(count, text, encoders)
 
     def raw(self, plan: Plan) -> Iterator[bytes]:
         """The records as COPY has them, for a COPY into the same columns, in no order.
@@ -228,8 +233,8 @@ class PostgresSource:
         )
         copy = sql.SQL("COPY ({}) TO STDOUT (FORMAT text, ENCODING 'UTF8')").format(query)
         with _translated(), self._connection.cursor() as cursor, cursor.copy(copy) as out:
-            for rows in _batches(rows_of(self._connection, out), _RAW_ROWS):
-                yield b"".join(rows)
+            for _, text in _batches(rows_of(self._connection, out), _RAW_ROWS):
+                yield text
 
     def all(self, query: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
         """The rows of a query in the snapshot."""
@@ -328,27 +333,29 @@ def _met(found: _Found, column: Column, condition: Condition) -> sql.Composed:
     return sql.SQL("{} {} {}").format(field, sql.SQL(condition.operator), value)
 
 
-def _batches(rows: Iterator[bytes | bytearray | memoryview], batch: int) -> Iterator[list[bytes]]:
+def _batches(rows: Iterator[bytes | bytearray | memoryview], batch: int) -> Iterator[tuple[int, bytes]]:
+    """How many rows, and their text."""
     held = 0
-    block: list[bytes] = []
+    block: list[bytes | bytearray | memoryview] = []
     for row in rows:
-        # the row's own memory is libpq's
-        raw = bytes(row)
-        block.append(raw)
-        held += len(raw)
+        block.append(row)
+        held += len(row)
         if len(block) >= batch or held >= _BLOCK_BYTES:
-            yield block
-            block = []
+            yield len(block), b"".join(block)
+            block.clear()
             held = 0
     if block:
-        yield block
+        yield len(block), b"".join(block)
 
 
-def _block(rows: Sequence[bytes], encoders: Sequence[cells.Encoder]) -> Block:
+def _block(count: int, text: bytes, encoders: Sequence[cells.Encoder | None]) -> Block:
     # COPY's text has no tab or line break but those between its cells
-    raw = b"".join(rows)[:-1].replace(b"\n", b"\t").split(b"\t")
+    found = text[:-1].replace(b"\n", b"\t").split(b"\t")
     width = len(encoders)
-    return Block(len(rows), [encode(raw[number::width]) for number, encode in enumerate(encoders)])
+    for number, encode in enumerate(encoders):
+        if encode is not None:
+            found[number::width] = encode(found[number::width])
+    return Block(count, found)
 
 
 @contextlib.contextmanager

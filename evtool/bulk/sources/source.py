@@ -34,11 +34,11 @@ class Block:
 
     Attributes:
         count: how many.
-        cells: of each column, as they stand in the file.
+        cells: as they stand in the file, record by record.
     """
 
     count: int
-    cells: Sequence[Sequence[bytes]]
+    cells: Sequence[bytes]
 
 
 @dataclass(frozen=True, slots=True)

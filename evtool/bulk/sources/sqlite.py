@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,7 +18,8 @@ from urllib.parse import quote
 
 from evtool import times
 from evtool.bulk.kinds import Kind, kind_of
-from evtool.bulk.selecting import Column, Condition, Order, Plan, Table
+from evtool.bulk.selecting import Column, Plan, Table
+from evtool.bulk.sources import sqlite_queries as queries
 from evtool.bulk.sources import values
 from evtool.bulk.sources.source import Block, Estimate, Request
 from evtool.bulk.writers import Format
@@ -28,8 +29,8 @@ from evtool.stores.sqlite.translation import translated
 _BUSY_SECONDS = 60.0
 
 # How many records are in memory at once: as many as this, or fewer where they are large.
-_FEWEST, _MOST = 8, 128
-_BLOCK_BYTES = 1 << 16
+_FEWEST, _MOST = 8, 256
+_BLOCK_BYTES = 1 << 17
 _SAMPLE = 128
 
 _ROW_IDS = ("rowid", "_rowid_", "oid")
@@ -124,15 +125,14 @@ class SQLiteSource:
             InvalidArgument: a value is none of its field's type.
         """
         for column, condition in plan.where:
-            _met(column, condition)
+            queries.met(column, condition)
 
     def estimate(self, plan: Plan, format: Format) -> Estimate:
         """How much there will be: the records are counted, their size is that of some."""
-        table = _quoted(plan.table.name)
-        where, parameters = _where(plan)
-        count = self._one(f"SELECT count(*) FROM {table}{where}", *parameters)
-        selected = ", ".join(_selected(column, format) for column in plan.columns)
-        rows = self._all(f"SELECT {selected} FROM {table}{where} LIMIT {_SAMPLE}", *parameters)
+        query, parameters = queries.select(["count(*)"], plan)
+        count = self._one(query, *parameters)
+        query, parameters = queries.select([queries.selected(column, format) for column in plan.columns], plan)
+        rows = self._all(f"{query} LIMIT {_SAMPLE}", *parameters)
         if not rows:
             return Estimate(count, 0, exact=True)
         names = sum(len(column.name) + 3 for column in plan.columns) if format.is_json else 0
@@ -157,15 +157,18 @@ class SQLiteSource:
         for chunk in rows:
             columns = list(zip(*chunk, strict=True))[:width]
             try:
-                yield Block(len(chunk), [encode(column) for encode, column in zip(encoders, columns, strict=True)])
+                cells: list[bytes] = [b""] * (width * len(chunk))
+                for number, (encode, column) in enumerate(zip(encoders, columns, strict=True)):
+                    cells[number::width] = encode(column)
             except values.NotJsonError as error:
                 raise _not_json(plan.columns, columns, done) from error
+            yield Block(len(chunk), cells)
             done += len(chunk)
 
     def _pages(self, plan: Plan, format: Format, batch: int) -> Iterator[list[tuple[Any, ...]]]:
         last: tuple[Any, ...] | None = None
         while True:
-            query, parameters = _page(plan, format, last)
+            query, parameters = queries.page(plan, format, last)
             count = 0
             for chunk in self._chunks(f"{query} LIMIT {batch}", parameters):
                 yield chunk
@@ -175,7 +178,7 @@ class SQLiteSource:
                 return
 
     def _sorted(self, plan: Plan, format: Format) -> Iterator[list[tuple[Any, ...]]]:
-        yield from self._chunks(*_page(plan, format, None))
+        yield from self._chunks(*queries.page(plan, format, None))
 
     def _chunks(self, query: str, parameters: Sequence[Any]) -> Iterator[list[tuple[Any, ...]]]:
         """The rows of a query, so many at a time that they stay small."""
@@ -189,15 +192,14 @@ class SQLiteSource:
 
     def _is_indexed(self, plan: Plan) -> bool:
         """Whether an index gives the order, without nulls among what the pages begin behind."""
-        query, parameters = _page(plan, Format.CSV, None)
+        query, parameters = queries.page(plan, Format.CSV, None)
         steps = self._all(f"EXPLAIN QUERY PLAN {query}", *parameters)
         if any("TEMP B-TREE" in step[3] for step in steps):
             return False
         return not any(self._holds_null(plan.table.name, one.column) for one in plan.order)
 
     def _holds_null(self, table: str, column: Column) -> bool:
-        query = f"SELECT 1 FROM {_quoted(table)} WHERE {_quoted(column.name)} IS NULL LIMIT 1"
-        return column.nullable and bool(self._all(query))
+        return column.nullable and bool(self._all(queries.is_null(table, column)))
 
     def _row_id(self, table: str, columns: dict[str, Column]) -> Column | None:
         """The number that SQLite gives every row; None for a view, or a table without."""
@@ -247,67 +249,6 @@ def _column(name: str, declared: str, wanted: str | None, *, never_null: bool) -
     return Column(name, declared or "any", kind, nullable=not never_null)
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _compared(column: Column) -> str:
-    """A column as it is compared and ordered: text by its bytes, whatever collation it was given."""
-    name = _quoted(column.name)
-    return name if column.kind in {Kind.NUMBER, Kind.BOOLEAN} else f"{name} COLLATE BINARY"
-
-
-def _selected(column: Column, format: Format) -> str:
-    name = _quoted(column.name)
-    if column.kind not in {Kind.JSON, Kind.ARRAY}:
-        return name
-    # An empty text is what programs store for no JSON. A BLOB stands for what is not JSON: it can't be, itself.
-    if not format.is_json:
-        return f"nullif({name}, '')"
-    valid = f"typeof({name}) <> 'blob' AND json_valid({name})"
-    return f"CASE WHEN {name} IS NULL OR {name} = '' THEN NULL WHEN {valid} THEN {name} ELSE x'00' END"
-
-
-def _page(plan: Plan, format: Format, last: tuple[Any, ...] | None) -> tuple[str, list[Any]]:
-    """The query of a page, and its parameters.
-
-    Args:
-        plan: what is wanted.
-        format: which decides how JSON is looked at.
-        last: what the order's columns have in the last record of the page before; None for the first.
-    """
-    terms = [f"{_compared(one.column)} {'DESC' if one.descending else 'ASC'}" for one in plan.order]
-    selected = [_selected(column, format) for column in plan.columns]
-    selected += [_quoted(one.column.name) for one in plan.order]
-    where, parameters = _where(plan)
-    if last is not None:
-        behind, bounds = _behind(plan.order, last)
-        where = f"{where} AND {behind}" if where else f" WHERE {behind}"
-        parameters += bounds
-    table = _quoted(plan.table.name)
-    return f"SELECT {', '.join(selected)} FROM {table}{where} ORDER BY {', '.join(terms)}", parameters
-
-
-def _behind(order: Sequence[Order], last: Sequence[Any]) -> tuple[str, list[Any]]:
-    """What holds for the records behind one. No value is null.
-
-    It begins with a bound of the first column alone, for that is what SQLite finds in an index.
-    """
-    condition = ""
-    parameters: list[Any] = []
-    for one, value in zip(reversed(order), reversed(last), strict=True):
-        field, sign = _compared(one.column), "<" if one.descending else ">"
-        if condition:
-            condition = f"({field} {sign} ? OR ({field} = ? AND {condition}))"
-            parameters = [value, value, *parameters]
-        else:
-            condition, parameters = f"{field} {sign} ?", [value]
-    if len(order) > 1:
-        field, sign = _compared(order[0].column), "<=" if order[0].descending else ">="
-        condition, parameters = f"{field} {sign} ? AND {condition}", [last[0], *parameters]
-    return condition, parameters
-
-
 def _not_json(wanted: Sequence[Column], columns: Sequence[Sequence[Any]], done: int) -> StoreError:
     """Names the record, by its number, and the column that hold what `_selected` did not find to be JSON."""
     row, name = min(
@@ -321,44 +262,6 @@ def _not_json(wanted: Sequence[Column], columns: Sequence[Sequence[Any]], done: 
         f'"{name}" of record {done + row + 1}, in the order of the export, is not JSON',
         hint="correct it, leave the field out with --columns, or export CSV, which has it as it is",
     )
-
-
-def _where(plan: Plan) -> tuple[str, list[Any]]:
-    conditions, parameters = [], []
-    for column, condition in plan.where:
-        text, bound = _met(column, condition)
-        conditions.append(text)
-        parameters += bound
-    if plan.time is not None:
-        field = _compared(plan.time)
-        exact = f"evtool_moment({_quoted(plan.time.name)})"
-        # Texts of moments differ in spelling and zone, so their order is exact only to a day or so; that much an index
-        # finds, and of those the function looks at the moment.
-        for operator, moment, days in ((">=", plan.since, -1), ("<", plan.until, 2)):
-            if moment is not None:
-                conditions.append(f"{field} {operator} ? AND {exact} {operator} ?")
-                parameters += [_day(moment, days), times.render(moment)]
-    return (" WHERE " + " AND ".join(conditions) if conditions else ""), parameters
-
-
-def _day(moment: datetime, days: int) -> str:
-    try:
-        return (moment + timedelta(days=days)).strftime("%Y-%m-%d").rjust(10, "0")
-    except OverflowError:
-        # the first or the last day that there is
-        return "" if days < 0 else "9999-99"
-
-
-def _met(column: Column, condition: Condition) -> tuple[str, list[Any]]:
-    """A condition in SQL, and its parameters."""
-    name, operator = _quoted(column.name), condition.operator
-    if condition.value is None:
-        # an empty text is no JSON
-        absent = f"nullif({name}, '')" if column.kind in {Kind.JSON, Kind.ARRAY} else name
-        return f"{absent} IS NULL" if operator == "=" else f"{absent} IS NOT NULL", []
-    if column.kind in {Kind.MOMENT, Kind.LOCAL_MOMENT}:
-        return f"evtool_moment({name}) {operator} ?", [times.render(times.parse_bound(condition.value))]
-    return f"{_compared(column)} {operator} ?", [values.parse(column, condition.value)]
 
 
 @contextlib.contextmanager
