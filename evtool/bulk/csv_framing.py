@@ -14,8 +14,8 @@ from evtool.bulk.records import Fault, Record
 from evtool.errors import ImportRefused
 from evtool.ndjson import BLOCK_BYTES, Readable
 
-MAX_RECORD_BYTES = 1 << 24
-"""16 MiB: a quote that isn't closed within that is taken for one that never is."""
+MAX_RECORD_BYTES = 1 << 23
+"""8 MiB: no record is longer, so that a hostile file can't fill the memory. A quote that isn't closed within that is taken for one that never is."""
 
 # What the report shows of a longer one.
 _SHOWN_BYTES = 1000
@@ -101,7 +101,7 @@ class CsvFramer:
     def _refill(self) -> None:
         """Reads more, and forgets what is done. The more is held already, the more is read at once."""
         held = len(self._data) - self._at
-        block = self._stream.read(max(BLOCK_BYTES, held))
+        block = self._stream.read(max(BLOCK_BYTES, min(held, MAX_RECORD_BYTES // 2)))
         self._data = self._data[self._at :] + block
         self._at = 0
         self._ended = not block
@@ -109,7 +109,8 @@ class CsvFramer:
     def _block(self, end: int, width: int) -> Iterator[Record]:
         """The records that begin before `end`, where a line ends."""
         block = self._data[self._at : end]
-        if b'"' not in block and b"\r" not in block and b"\0" not in block and _is_utf8(block):
+        plain = b'"' not in block and b"\r" not in block and b"\0" not in block
+        if plain and len(block) <= MAX_RECORD_BYTES and _is_utf8(block):
             # most blocks of most files
             lines = block.split(b"\n")
             if not lines[-1]:
@@ -141,6 +142,11 @@ class CsvFramer:
                 yield Record(line, [], _shown(raw), found)
                 continue
             fields, after, breaks = found
+            if after - self._at > MAX_RECORD_BYTES:
+                raw, self._at = self._data[self._at : self._at + _SHOWN_BYTES], after
+                self._line += breaks
+                yield Record(line, [], _shown(raw), _TOO_LONG)
+                continue
             raw = self._data[self._at : after].removesuffix(b"\n").removesuffix(b"\r")
             self._at = after
             self._line += breaks

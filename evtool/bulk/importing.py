@@ -245,8 +245,11 @@ class _Journey:
                     ImportProgress(resource.name, place.records, counts.rejected, input_.bytes_read(), done)
                 )
                 if (stopped := _too_many(options, counts)) is not None:
-                    return ledger, framer, stopped
-        return ledger, framer, None
+                    break
+            else:
+                stopped = None
+            loader.raise_sequences()
+        return ledger, framer, stopped
 
     def _batch(self, ledger: Ledger, loader: Loader, span: Span, batch: Sequence[Record]) -> Outcome:
         """Imports a batch and writes it down, in one transaction; tries again what lost against another."""

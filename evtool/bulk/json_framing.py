@@ -18,8 +18,8 @@ from evtool.bulk.records import Fault, Record
 from evtool.bulk.resource import Resource
 from evtool.ndjson import BLOCK_BYTES, Readable
 
-MAX_RECORD_BYTES = 1 << 24
-"""16 MiB: no record is longer."""
+MAX_RECORD_BYTES = 1 << 23
+"""8 MiB: no record is longer, so that a hostile file can't fill the memory."""
 
 _BOM = b"\xef\xbb\xbf"
 _SHOWN_BYTES = 1000
@@ -267,7 +267,7 @@ class _Array:
 
     def _refill(self) -> None:
         held = len(self._data) - self._at
-        block = self._stream.read(max(BLOCK_BYTES, held))
+        block = self._stream.read(max(BLOCK_BYTES, min(held, MAX_RECORD_BYTES // 2)))
         self._data = self._data[self._at :] + block
         self._at = 0
         self._ended = not block

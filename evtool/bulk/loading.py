@@ -137,6 +137,23 @@ class Loader:
         assert row is not None
         return Outcome(*map(int, row))
 
+    def raise_sequences(self) -> None:
+        """Moves the sequences of the columns that the file has above what came, so that the next record finds room."""
+        for column in self._statements.given:
+            row = self._connection.execute(
+                "SELECT pg_get_serial_sequence(%s, %s)", (self._statements.target, column)
+            ).fetchone()
+            if row and row[0]:
+                self._connection.execute(
+                    sql.SQL(
+                        "SELECT setval({sequence}::regclass, greatest) FROM (SELECT max({column}) AS greatest FROM {table})"
+                        " AS t WHERE greatest > (SELECT COALESCE(last_value, 0) FROM pg_sequences"
+                        " WHERE format('%I.%I', schemaname, sequencename)::regclass = {sequence}::regclass)"
+                    ).format(
+                        sequence=sql.Literal(row[0]), column=sql.Identifier(column), table=self._statements.table
+                    )
+                )
+
     def rejects(self) -> Iterator[Reject]:
         """What the last batch refused, in the order of its lines."""
         query = sql.SQL("SELECT line, errors::text, raw FROM {} ORDER BY line").format(self.rejects_table)
@@ -204,6 +221,7 @@ _INDEXES = """
       FROM generate_series(1, i.indnkeyatts) AS k(n)
       LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k.n - 1]
     )
+    , NOT i.indimmediate
     FROM pg_index i
     WHERE i.indrelid = %s AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
 """
@@ -236,7 +254,9 @@ def _look_at(connection: Connection, resource: Resource, *, upsert: bool) -> Tar
     for column in resource.columns:
         if column.name not in types:
             raise InvalidResource(f'the table {where} has no column "{column.name}"', hint="see: \\d in psql")
-    indexes = [sorted(row[0]) for row in connection.execute(_INDEXES, (oid,))]
+    found = connection.execute(_INDEXES, (oid,)).fetchall()
+    indexes = [sorted(columns) for columns, _ in found]
+    deferrable = any(one for _, one in found)
     if upsert and not (resource.natural_key or resource.key):
         raise InvalidResource(f"{where} has no key to upsert by", hint="give the table a primary key")
     for unique in resource.keys:
@@ -247,7 +267,8 @@ def _look_at(connection: Connection, resource: Resource, *, upsert: bool) -> Tar
                 hint=f"CREATE UNIQUE INDEX ON {where} ({', '.join(wanted)})",
             )
     lockable = [one for one in resource.references if _may_lock(connection, resource, one)]
-    return Target(name, {column.name: types[column.name] for column in resource.columns}, frozenset(lockable))
+    chosen = {column.name: types[column.name] for column in resource.columns}
+    return Target(name, chosen, frozenset(lockable), deferrable)
 
 
 def _may_lock(connection: Connection, resource: Resource, reference: Reference) -> bool:

@@ -65,7 +65,8 @@ class Column:
         fold_case: keys compare it case-insensitively.
         computed: the database computes it: exported, and ignored by an import.
         always: GENERATED ALWAYS AS IDENTITY.
-        invalid: the code of a value that isn't of the type.
+        invalid: the code of a value that isn't of the type; else `invalid_<name>`.
+        missing: the code of a value that is missing and must not be; else `<name>_required`.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Column:
     computed: bool = False
     always: bool = False
     invalid: str = ""
+    missing: str = ""
 
     @property
     def invalid_code(self) -> str:
@@ -87,7 +89,7 @@ class Column:
     @property
     def required_code(self) -> str:
         """The code of a value that is missing."""
-        return f"{self.name}_required"
+        return self.missing or f"{self.name}_required"
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +275,7 @@ def _column(part: _Section) -> Column:
         fold_case=part.flag("fold_case"),
         computed=part.flag("computed"),
         invalid=part.text("invalid", ""),
+        missing=part.text("missing", ""),
     )
     part.end()
     return column

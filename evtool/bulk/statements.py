@@ -50,11 +50,13 @@ class Target:
         name: quoted, with its schema.
         types: the types of its columns, as PostgreSQL writes them, by name.
         lockable: the references whose parents the role may lock.
+        deferrable: whether a key is only checked when it is asked for, which ON CONFLICT can't be used with.
     """
 
     name: str
     types: dict[str, str]
     lockable: frozenset[Reference]
+    deferrable: bool = False
 
 
 class Statements:
@@ -95,6 +97,16 @@ class Statements:
     def rejects(self) -> str:
         """The table that holds what the last batch refused."""
         return f"evtool_rejects_{self._suffix}"
+
+    @property
+    def target(self) -> str:
+        """The table, as a text."""
+        return self._target.name
+
+    @property
+    def table(self) -> _Sql:
+        """The table."""
+        return self._self
 
     @property
     def temporary(self) -> tuple[str, ...]:
@@ -180,7 +192,7 @@ class Statements:
                 not_of_a_record=sql.Literal(list(NOT_OF_A_RECORD)),
                 columns=names,
                 texts=_COMMA.join(sql.Identifier(f"_evtool_t{number}") for number in self._numbers.values()),
-                values=_COMMA.join(map(self._value, self._columns)),
+                values=_COMMA.join([*map(self._value, self._columns), *self._unknown()]),
                 casts=_COMMA.join(self._cast(column) for column in self._columns),
                 checks=_COMMA.join(
                     sql.SQL("\n          CASE WHEN {} THEN {} END").format(one.failed, sql.Literal(one.number))
@@ -217,6 +229,9 @@ class Statements:
         number = self._numbers[column.name]
         value = sql.Identifier(f"_evtool_v{number}")
         name = sql.Identifier(column.name)
+        if column.required and self.casts[column.name].plain:
+            # what is missing breaks no rule besides
+            value = sql.SQL("CASE WHEN NOT {} THEN {} END").format(self._is_missing(column), value)
         if column.default is None:
             return sql.SQL("{} AS {}").format(value, name)
         default = sql.SQL("({})").format(sql.SQL(column.default))  # type: ignore[arg-type]
@@ -230,12 +245,19 @@ class Statements:
             return sql.SQL("{} AS {}").format(value, name)
         return sql.SQL("CASE WHEN {} THEN {} ELSE {} END AS {}").format(missing, default, value, name)
 
+    def _unknown(self) -> Iterator[_Sql]:
+        """What isn't written is null to the rules."""
+        for column in self._resource.columns:
+            if column.name not in self._numbers:
+                type_ = sql.SQL(self.casts[column.name].type)  # type: ignore[arg-type]
+                yield sql.SQL("NULL::{} AS {}").format(type_, sql.Identifier(column.name))
+
     def _is_missing(self, column: Column) -> _Sql:
         text = sql.Identifier(f"_evtool_t{self._numbers[column.name]}")
         if self.casts[column.name].plain and not column.required:
             return sql.SQL("{} IS NULL").format(text)
         if column.required:
-            return sql.SQL("COALESCE({}, '') !~ '\\S'").format(text)
+            return sql.SQL("(COALESCE({}, '') !~ '\\S')").format(text)
         return sql.SQL("COALESCE({}, '') = ''").format(text)
 
     def _checks(self) -> Iterator[Check]:
@@ -308,6 +330,16 @@ class Statements:
         pairs = zip(self._key_of(columns, there), self._key_of(columns, here), strict=True)
         return sql.SQL(" AND ").join(sql.SQL("{} = {}").format(*pair) for pair in pairs)
 
+    def _same_keys(self, there: str, here: str) -> _Sql:
+        """That two records have all keys in common, the missing ones too."""
+        others = [
+            sql.SQL("{} IS NOT DISTINCT FROM {}").format(*pair)
+            for unique in self._uniques()
+            if unique.columns != self._resource.key
+            for pair in zip(self._key_of(unique.columns, there), self._key_of(unique.columns, here), strict=True)
+        ]
+        return sql.SQL(" AND ").join([self._same(self._resource.key, there, here), *others])
+
     def _is_own(self, reference: Reference) -> bool:
         return reference.table == self._resource.table and self._schema_of(reference) == self._resource.schema
 
@@ -361,8 +393,8 @@ class Statements:
     def _insert(self) -> _Sql:
         """Inserts what is accepted; of several records with the same key the first.
 
-        A table without a primary key has nothing by which to tell afterwards what went in: there, and when a record is
-        alone, the server is left to raise.
+        A table without a primary key has nothing by which to tell afterwards what went in: there, and
+        where ON CONFLICT can't be used, the server is left to raise.
         """
         plain = sql.SQL(
             """INSERT INTO {target} ({names}) {overriding}
@@ -373,19 +405,15 @@ class Statements:
             overriding=self._overriding(),
             verdicts=_temp(self._verdicts),
         )
-        if not self._resource.key or not all(name in self._numbers for name in self._resource.key):
+        known = self._resource.key and all(name in self._numbers for name in self._resource.key)
+        if not known or self._target.deferrable:
             return sql.SQL("{};\n      GET DIAGNOSTICS _new = ROW_COUNT;\n      _changed := 0;").format(plain)
         return sql.SQL(
-            """IF _low = _high THEN
-        {plain};
-        GET DIAGNOSTICS _new = ROW_COUNT;
-      ELSE
-        {plain}
-        ON CONFLICT DO NOTHING;
-        GET DIAGNOSTICS _new = ROW_COUNT;
-      END IF;
+            """{plain}
+      ON CONFLICT DO NOTHING;
+      GET DIAGNOSTICS _new = ROW_COUNT;
       _changed := 0;
-      IF _low < _high AND _new < _high - _low + 1 THEN
+      IF _new < _high - _low + 1 THEN
         -- Who was kept out by a key, or is refused anyway, is told which of its keys others have that came before.
         -- What this range has inserted bears the number of the same subtransaction as its verdicts.
         _repeats := ARRAY[]::integer[];
@@ -406,6 +434,11 @@ class Statements:
           v._evtool_n = ANY (_repeats)
           OR (SELECT true FROM {target} AS t WHERE {same} AND t.xmin = v.xmin LIMIT 1) IS NULL)));
         SELECT count(*) INTO _accepted FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[];
+        IF _low = _high AND _new < _accepted THEN
+          -- what keeps it out is no key that is known here: this raises, and says what
+          {plain};
+          GET DIAGNOSTICS _new = ROW_COUNT;
+        END IF;
       END IF;"""
         ).format(
             plain=plain,
@@ -414,7 +447,7 @@ class Statements:
             key=_COMMA.join(self._key_of(self._resource.key)),
             keys=_COMMA.join(key for unique in self._uniques() for key in self._key_of(unique.columns)),
             taken=_COMMA.join(map(self._is_taken, self._uniques())),
-            same=sql.SQL(" AND ").join(self._same(unique.columns, "t", "v") for unique in self._uniques()),
+            same=self._same_keys("t", "v"),
         )
 
     def _is_taken(self, unique: Unique) -> _Sql:
@@ -429,7 +462,7 @@ class Statements:
             target=self._self,
             verdicts=_temp(self._verdicts),
             held=self._same(unique.columns, "t", "v"),
-            holder=self._same(self._resource.key, "w", "t"),
+            holder=self._same_keys("w", "t"),
             number=sql.Literal(self._number_of(unique)),
         )
 

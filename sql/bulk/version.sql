@@ -1,4 +1,4 @@
 -- Made by scripts/generate: what this folder holds.
 \set structure '0001'
-\set checksum '40545ab29e588db4d40eb13a31fda33d890a44f3a316703780c1c98f4665fca1'
+\set checksum '268f8abe727a668f4aa0f1ebc2633000067bd09c9ba30f6a1980a654fbda2430'
 \set evtool_version '0.1.0'

@@ -76,7 +76,7 @@ BEGIN
       WHEN OTHERS THEN
         GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _constraint = CONSTRAINT_NAME, _column = COLUMN_NAME,
           _message = MESSAGE_TEXT;
-        IF left(_state, 2) = ANY ({not_of_a_record}) OR _state = ANY ({not_of_a_record}) THEN
+        IF total = 0 OR left(_state, 2) = ANY ({not_of_a_record}) OR _state = ANY ({not_of_a_record}) THEN
           RAISE;
         ELSIF left(_state, 2) = '23' AND _low < _high AND NOT _low = ANY (_retried) THEN
           -- perhaps another session was quicker: then the verdicts, taken anew, see what it did
