@@ -7,11 +7,21 @@ settings.METRICS_FOLDER names in their environment before the library is importe
 
 from __future__ import annotations
 
+import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, multiprocess, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    multiprocess,
+    start_http_server,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import write_to_textfile
 
@@ -20,6 +30,10 @@ from evtool.errors import FileError
 
 _BATCH_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _JOB_BUCKETS = (0.1, 0.5, 1, 5, 10, 30, 60, 300, 600, 1800, 3600, 14400)
+
+# The library makes a file and fills in its length afterwards: whoever reads in between finds none.
+_READS = 20
+_READ_PAUSE_SECONDS = 0.02
 
 States = dict[str, tuple[int, float | None]]
 
@@ -126,6 +140,29 @@ class Metrics:
         self._fetched.inc(size)
 
 
+class _Workers:
+    """What the processes counted, added up."""
+
+    def __init__(self, folder: str) -> None:
+        self._collector = multiprocess.MultiProcessCollector(None, path=folder)
+
+    def describe(self) -> list[Any]:
+        """Nothing is known before a worker counts."""
+        return []
+
+    def collect(self) -> Iterator[Any]:
+        """All of it; read again where a process is just making, or losing, its file."""
+        for _ in range(_READS):
+            try:
+                found = list(self._collector.collect())
+            except (OSError, ValueError, struct.error):
+                time.sleep(_READ_PAUSE_SECONDS)
+            else:
+                yield from found
+                return
+        yield from self._collector.collect()
+
+
 class _Queue:
     """How the queue stands, asked at each scrape."""
 
@@ -165,8 +202,10 @@ class Exposition:
             states: asks the queue; None where it can't be asked.
         """
         self._folder = folder
+        # a series for the birth of each counter is of no use to anybody here
+        disable_created_metrics()
         self.registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(self.registry, path=folder)
+        self.registry.register(_Workers(folder))  # type: ignore[arg-type]
         self.registry.register(_Queue(states))  # type: ignore[arg-type]
         self._workers = Gauge("evtool_bulk_workers", "Worker processes that run.", registry=self.registry)
         self._restarts = Counter(

@@ -52,14 +52,16 @@ def state(session: psycopg.Connection, job: int) -> str:
 def record(session: psycopg.Connection, job: int, token: int, number: int, rejected: int = 0, **given: Any) -> Any:
     """Enters a batch of ten records."""
     values = {
-        **{"job": job, "token": token, "number": number, "first_line": number * 10, "last_line": number * 10 + 9},
-        **{
-            "inserted": 10 - rejected,
-            "updated": 0,
-            "accepted": 10 - rejected,
-            "rejected": rejected,
-            "errors": rejected,
-        },
+        "job": job,
+        "token": token,
+        "number": number,
+        "first_line": number * 10,
+        "last_line": number * 10 + 9,
+        "inserted": 10 - rejected,
+        "updated": 0,
+        "accepted": 10 - rejected,
+        "rejected": rejected,
+        "errors": rejected,
         **given,
     }
     arguments = ", ".join(f"{name} => %({name})s" for name in values)

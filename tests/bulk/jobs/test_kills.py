@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psycopg
 import psutil
+import psycopg
 import pytest
 
 import evtool

@@ -42,7 +42,7 @@ class Web:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def do_GET(self) -> None:  # noqa: N802 - http.server's name
+            def do_GET(self) -> None:
                 web.requests.append(self.headers["Range"])
                 with contextlib.suppress(OSError):
                     web.answers.get(self.path.partition("?")[0], web.serve)(self)
