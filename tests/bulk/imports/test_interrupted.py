@@ -7,6 +7,7 @@ import signal
 import time
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from evtool.bulk.importing import ImportOptions, Source, described, import_files
@@ -44,26 +45,23 @@ def complete(shop: Shop, out: str) -> None:
 def killed_after(shop: Shop, cli: Cli, command: list[str], batches: int) -> None:
     """Kills the command as soon as so many batches are in: with a gate that the next batch can't pass."""
     gate = batches * BATCH + 1
-    shop.run("BEGIN")
-    shop.run("CREATE TABLE gate (id integer)") if not shop.values("SELECT to_regclass('gate')")[0] else None
-    shop.run("COMMIT")
+    shop.run("CREATE TABLE IF NOT EXISTS gate (id integer)")
     shop.run(
         "CREATE OR REPLACE FUNCTION pass() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
         f" IF NEW.id = {gate} THEN LOCK TABLE {shop.schema}.gate; END IF; RETURN NEW; END $$"
     )
     shop.run("CREATE OR REPLACE TRIGGER gate BEFORE INSERT ON things FOR EACH ROW EXECUTE FUNCTION pass()")
-    shop.run("BEGIN")
-    shop.run("LOCK TABLE gate")
-    process = cli.start(*command)
-    me = shop.connection.info.backend_pid
-    deadline = time.monotonic() + SECONDS
-    while shop.values(f"SELECT count(*) FROM pg_stat_activity WHERE {me} = ANY (pg_blocking_pids(pid))") == [0]:
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=SECONDS)
-    shop.run("ROLLBACK")
+    with psycopg.connect(shop.dsn) as keeper:
+        keeper.execute(f"LOCK TABLE {shop.schema}.gate")
+        process = cli.start(*command)
+        waiting = f"SELECT count(*) FROM pg_stat_activity WHERE {keeper.info.backend_pid} = ANY (pg_blocking_pids(pid))"
+        deadline = time.monotonic() + SECONDS
+        while shop.values(waiting) == [0]:
+            assert time.monotonic() < deadline
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=SECONDS)
     shop.run("DROP TRIGGER gate ON things")
 
 
