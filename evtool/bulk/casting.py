@@ -53,7 +53,7 @@ class Cast:
 
     type: str
     function: sql.Composable | None = None
-    definition: sql.Composable | None = None
+    definition: sql.Composed | None = None
 
     @property
     def plain(self) -> bool:
@@ -83,12 +83,12 @@ def cast(type_name: str, name: str) -> Cast:
     if type_name in _FUNCTIONS:
         return Cast(type_name, sql.Identifier(SCHEMA, _FUNCTIONS[type_name]))
     # the name of the type is the server's own spelling of it
-    type_ = sql.SQL(type_name)  # type: ignore[arg-type]
+    type_ = sql.SQL(type_name)
     own = sql.Identifier("pg_temp", name)
     if kind_of(type_name) is Kind.ARRAY:
         strings = kind_of(type_name.removesuffix("[]")) is Kind.TEXT
         made = sql.SQL("{}(value, {})::{}").format(sql.Identifier(SCHEMA, "as_list"), sql.Literal(strings), type_)
-        guard = sql.SQL("true")
+        guard: sql.Composable = sql.SQL("true")
     else:
         made = sql.SQL("value::{}").format(type_)
         pattern = _PATTERNS.get(type_name, _NO_SPACE_AROUND)

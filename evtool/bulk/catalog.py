@@ -88,15 +88,15 @@ def from_catalog(connection: Connection, table: str, *, schema: str = DEFAULT_SC
         psycopg.Error: the name can't be one.
     """
     with connection.cursor(row_factory=namedtuple_row) as cursor:
-        found = cursor.execute(_TABLE, {"table": table, "schema": schema}).fetchone()
+        found: Any = cursor.execute(_TABLE, {"table": table, "schema": schema}).fetchone()
         if found is None:
             raise InvalidResource(
                 f"there is no table {table}", hint=f"write schema.table; without a schema it is looked for in {schema}"
             )
         here = {"oid": found.oid}
         columns = [_column(row) for row in cursor.execute(_COLUMNS, here)]
-        uniques = cursor.execute(_UNIQUE, here).fetchall()
-        constraints = cursor.execute(_CONSTRAINTS, here).fetchall()
+        uniques: list[Any] = cursor.execute(_UNIQUE, here).fetchall()
+        constraints: list[Any] = cursor.execute(_CONSTRAINTS, here).fetchall()
     key = next((tuple(row.columns) for row in uniques if row.is_key), ())
     return Resource(
         name=found.name,

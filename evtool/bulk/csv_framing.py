@@ -15,7 +15,8 @@ from evtool.errors import ImportRefused
 from evtool.ndjson import BLOCK_BYTES, Readable
 
 MAX_RECORD_BYTES = 1 << 23
-"""8 MiB: no record is longer, so that a hostile file can't fill the memory. A quote that isn't closed within that is taken for one that never is."""
+"""8 MiB: no record is longer, so that a hostile file can't fill the memory. A quote that isn't closed within that is
+taken for one that never is."""
 
 # What the report shows of a longer one.
 _SHOWN_BYTES = 1000
@@ -112,22 +113,7 @@ class CsvFramer:
         plain = b'"' not in block and b"\r" not in block and b"\0" not in block
         if plain and len(block) <= MAX_RECORD_BYTES and _is_utf8(block):
             # most blocks of most files
-            lines = block.split(b"\n")
-            if not lines[-1]:
-                lines.pop()
-            first = self._line
-            self._at = end
-            self._line += len(lines)
-            for number, line in enumerate(lines, first):
-                fields = line.split(b",")
-                if len(fields) != width:
-                    if line or width == 1:
-                        yield Record(number, [], line, _ragged(len(fields), width))
-                elif b"" in fields:
-                    if line or width == 1:
-                        yield Record(number, [field or None for field in fields], None)
-                else:
-                    yield Record(number, fields, None)  # type: ignore[arg-type]
+            yield from self._plain_block(block, end, width)
             return
         while self._at < end:
             try:
@@ -141,7 +127,7 @@ class CsvFramer:
                 self._line += 1
                 yield Record(line, [], _shown(raw), found)
                 continue
-            fields, after, breaks = found
+            parts, after, breaks = found
             if after - self._at > MAX_RECORD_BYTES:
                 raw, self._at = self._data[self._at : self._at + _SHOWN_BYTES], after
                 self._line += breaks
@@ -157,12 +143,33 @@ class CsvFramer:
                 yield Record(line, [], _shown(raw), _NUL)
             elif not _is_utf8(raw):
                 yield Record(line, [], _shown(raw), _NOT_UTF8)
-            elif len(fields) != width:
-                yield Record(line, [], raw, _ragged(len(fields), width))
+            elif len(parts) != width:
+                yield Record(line, [], raw, _ragged(len(parts), width))
             else:
-                yield Record(line, fields, raw)
+                yield Record(line, parts, raw)
 
-    def _take_apart(self) -> tuple[list[bytes | None], int, int] | Fault:
+    def _plain_block(self, block: bytes, end: int, width: int) -> Iterator[Record]:
+        """The records of a block without quotes."""
+        lines = block.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        first = self._line
+        self._at = end
+        self._line += len(lines)
+        for number, text in enumerate(lines, first):
+            fields: list[bytes | None] = [*text.split(b",")]
+            if len(fields) != width:
+                if text or width == 1:
+                    yield Record(number, [], text, _ragged(len(fields), width))
+            elif b"" in fields:
+                if text or width == 1:
+                    yield Record(number, [field or None for field in fields], None)
+            else:
+                yield Record(number, fields, None)
+
+    def _take_apart(  # noqa: PLR0912 - a branch for each way in which a field can end
+        self,
+    ) -> tuple[list[bytes | None], int, int] | Fault:
         """The fields of the record that begins here, where it ends, and how many lines it takes; or what is wrong.
 
         Raises:
@@ -179,7 +186,7 @@ class CsvFramer:
                         raise _Incomplete
                     if match is None:
                         return _NEVER_CLOSED
-                value = match[1]  # type: ignore[index]
+                value = match[1]
                 breaks += value.count(b"\n")
                 fields.append(value.replace(b'""', b'"') if b'"' in value else value)
                 fault = _AFTER_QUOTE
@@ -188,7 +195,7 @@ class CsvFramer:
                 assert match is not None
                 fields.append(match[0] or None)
                 fault = _STRAY_QUOTE
-            at = match.end()  # type: ignore[union-attr]
+            at = match.end()
             next_ = data[at : at + 1]
             if next_ == b",":
                 at += 1

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import psycopg
 
 from evtool import files, settings
-from evtool.bulk import installing, ordering, reports
+from evtool.bulk import installing, ordering, reading, reports
 from evtool.bulk.catalog import from_catalog
 from evtool.bulk.framing import Format, Framer, Rejoined, detect, open_framer
 from evtool.bulk.ledger import Ledger, Place, Span, open_import
 from evtool.bulk.loading import Loader, Outcome, Reject
 from evtool.bulk.records import Record, content, size
-from evtool.bulk.reports import ImportReport, RejectFile
+from evtool.bulk.reports import ImportReport
 from evtool.bulk.resource import Resource
 from evtool.connecting import server_dsn
 from evtool.errors import InputDiffers, InvalidArgument, TooManyRejects
@@ -170,7 +170,6 @@ class _Journey:
         self._options = options
         self._progress = progress
         self._one_transaction = options.atomic or options.dry_run
-        self._loaded = 0
 
     def run(
         self,
@@ -235,15 +234,11 @@ class _Journey:
             records = iter(framer)
             _pass_over(records, place, digest)
             done = place.records
-            for batch in _batches(records, options.batch):
-                for record in batch:
-                    digest.update(content(record))
-                place = Place(place.batch + 1, place.records + len(batch), digest.hexdigest())
+            for batch, sum_ in reading.ahead(_batches(records, options.batch, digest)):
+                place = Place(place.batch + 1, place.records + len(batch), sum_)
                 outcome = self._batch(ledger, loader, Span(place, batch[0].line, batch[-1].line), batch)
                 counts = reports.sum_of(counts, outcome)
-                self._progress(
-                    ImportProgress(resource.name, place.records, counts.rejected, input_.bytes_read(), done)
-                )
+                self._progress(ImportProgress(resource.name, place.records, counts.rejected, input_.bytes_read(), done))
                 if (stopped := _too_many(options, counts)) is not None:
                     break
             else:
@@ -257,7 +252,7 @@ class _Journey:
             try:
                 with self._transaction():
                     ledger.hold(span.place.batch - 1)
-                    outcome = loader.load(batch, fresh=not self._one_transaction or not self._loaded)
+                    outcome = loader.load(batch)
                     ledger.record(span, outcome, loader)
             except psycopg.Error as error:
                 state = error.sqlstate or ""
@@ -268,7 +263,6 @@ class _Journey:
                 # longer each time, and not as long as the other one waits
                 time.sleep(_FIRST_PAUSE * 2**attempt * random.random())  # noqa: S311 - no secret
             else:
-                self._loaded += 1
                 return outcome
         raise AssertionError
 
@@ -291,22 +285,24 @@ class _Journey:
         return Outcome(len(batch), 0, 0, 0, len(batch), len(batch))
 
 
-def _batches(records: Iterator[Record], limit: int) -> Iterator[list[Record]]:
-    """The records in batches: as many as are wanted, or fewer that are very large."""
+def _batches(records: Iterator[Record], limit: int, digest: hashlib._Hash) -> Iterator[tuple[list[Record], str]]:
+    """The records in batches: as many as are wanted, or fewer that are very large; each with the digest up to there."""
     batch: list[Record] = []
     held = 0
     for record in records:
         batch.append(record)
         held += size(record)
         if len(batch) == limit or held >= BATCH_BYTES:
-            yield batch
+            digest.update(b"".join(map(content, batch)))
+            yield batch, digest.hexdigest()
             batch = []
             held = 0
     if batch:
-        yield batch
+        digest.update(b"".join(map(content, batch)))
+        yield batch, digest.hexdigest()
 
 
-def _pass_over(records: Iterator[Record], place: Place, digest: "hashlib._Hash") -> None:
+def _pass_over(records: Iterator[Record], place: Place, digest: hashlib._Hash) -> None:
     """Reads what an earlier run has done already.
 
     Raises:

@@ -119,5 +119,3 @@ def _upgrade(connection: Connection, scope: str, schema: str) -> bool:
         connection.execute(scripts.lock(schema))
         structure.upgrade(outer, scope, schema)
     return True
-
-

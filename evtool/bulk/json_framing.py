@@ -111,22 +111,10 @@ class JsonFramer:
                 absent.append(name)
                 fields.append(None)
                 continue
-            value = bytes(raw)
-            found = _KINDS.get(value[0])
-            if found is None:
-                fields.append(None)
-                continue
-            if found is Kind.TEXT and kind is not Kind.JSON:
-                if b"\\" in value:
-                    plain = _unescaped(value)
-                    if isinstance(plain, Fault):
-                        return Record(line, [], text, plain)
-                    value = plain
-                else:
-                    value = value[1:-1]
-                if kind not in _AS_TEXT:
-                    mistyped.append(name)
-            elif kind is not Kind.JSON and kind is not found:
+            value, fits = _value(bytes(raw), kind)
+            if isinstance(value, Fault):
+                return Record(line, [], text, value)
+            if not fits:
                 mistyped.append(name)
             fields.append(value)
         if members and not self._ignore_unknown:
@@ -148,6 +136,18 @@ class JsonFramer:
 
 
 _REJECT = {"line", "errors", "raw"}
+
+
+def _value(value: bytes, kind: Kind) -> tuple[bytes | Fault | None, bool]:
+    """A value as text, None for null, and whether it is of the kind that its column has."""
+    found = _KINDS.get(value[0])
+    if found is None:
+        return None, True
+    if kind is Kind.JSON:
+        return value, True
+    if found is Kind.TEXT:
+        return (_unescaped(value) if b"\\" in value else value[1:-1]), kind in _AS_TEXT
+    return value, kind is found
 
 
 def _each_once(members: dict[str, msgspec.Raw], text: bytes) -> bool:

@@ -185,7 +185,9 @@ class Ledger:
 
     def deliver(self) -> None:
         """Says that the report is out: the same command begins a new import from now on."""
-        self._connection.execute("UPDATE evtool_bulk.imports SET delivered_at = now() WHERE import_id = %s", (self._id,))
+        self._connection.execute(
+            "UPDATE evtool_bulk.imports SET delivered_at = now() WHERE import_id = %s", (self._id,)
+        )
 
 
 def open_import(

@@ -15,13 +15,17 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from evtool.bulk.judging import Target
 from evtool.bulk.records import Record
 from evtool.bulk.resource import Reference, Resource
-from evtool.bulk.statements import Statements, Target
+from evtool.bulk.statements import Statements
 from evtool.errors import InvalidResource, PermissionDenied, ServerUnsuitable
 from evtool.stores.postgres.connection import Connection
 
 _COPY_BYTES = 1 << 16
+# Truncating makes the server plan all statements anew, which takes as long as a third of a batch; deleting leaves dead
+# rows, which every look at the tables has to pass.
+_EMPTIED_EVERY = 16
 _NULL = b"\\N"
 _numbers = itertools.count(1)
 
@@ -69,7 +73,13 @@ class Loader:
     """
 
     def __init__(
-        self, connection: Connection, resource: Resource, columns: Sequence[str], *, upsert: bool = False, typed: bool = False
+        self,
+        connection: Connection,
+        resource: Resource,
+        columns: Sequence[str],
+        *,
+        upsert: bool = False,
+        typed: bool = False,
     ) -> None:
         """Makes ready for batches.
 
@@ -86,10 +96,18 @@ class Loader:
         """
         self._connection = connection
         self._typed = typed
+        self._loaded = 0
         self._statements = Statements(
-            resource, _look_at(connection, resource, upsert=upsert), columns, upsert=upsert, typed=typed,
+            resource,
+            _look_at(connection, resource, upsert=upsert),
+            columns,
+            upsert=upsert,
+            typed=typed,
             suffix=str(next(_numbers)),
         )
+        tables = [sql.Identifier("pg_temp", name) for name in self._statements.temporary]
+        self._truncated = sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(tables))
+        self._emptied = sql.SQL("; ").join(sql.SQL("DELETE FROM {}").format(table) for table in tables)
         with connection.transaction():
             for statement in self._statements.setup():
                 connection.execute(statement)
@@ -100,7 +118,7 @@ class Loader:
                 raise
             except psycopg.Error as error:
                 raise InvalidResource(
-                    f"{resource.name} does not work on {resource.schema}.{resource.table}: {error.diag.message_primary}",
+                    f"{resource.name} fails on {resource.schema}.{resource.table}: {error.diag.message_primary}",
                     hint="check the rules, defaults and references of the resource",
                 ) from error
 
@@ -109,26 +127,18 @@ class Loader:
         """The temporary table (line bigint, errors json, raw text) of what the last batch refused."""
         return sql.Identifier("pg_temp", self._statements.rejects)
 
-    def load(self, batch: Sequence[Record], *, fresh: bool = True) -> Outcome:
+    def load(self, batch: Sequence[Record]) -> Outcome:
         """Loads a batch, inside the caller's transaction.
 
-        Args:
-            batch: the records.
-            fresh: whether this is the first batch of the transaction.
-
         Returns:
-            What became of it. Until the transaction ends, `rejects` has what was refused.
+            What became of it. Until the next batch, `rejects` has what was refused.
 
         Raises:
             psycopg.Error: something for which no record is to blame.
         """
         connection = self._connection
-        if not fresh:
-            connection.execute(
-                sql.SQL("TRUNCATE {}").format(
-                    sql.SQL(", ").join(sql.Identifier("pg_temp", name) for name in self._statements.temporary)
-                )
-            )
+        connection.execute(self._emptied if self._loaded % _EMPTIED_EVERY else self._truncated)
+        self._loaded += 1
         with connection.cursor() as cursor:
             with cursor.copy(self._statements.copy) as copy:
                 for block in self._blocks(batch):
@@ -146,12 +156,11 @@ class Loader:
             if row and row[0]:
                 self._connection.execute(
                     sql.SQL(
-                        "SELECT setval({sequence}::regclass, greatest) FROM (SELECT max({column}) AS greatest FROM {table})"
+                        "SELECT setval({sequence}::regclass, greatest)"
+                        " FROM (SELECT max({column}) AS greatest FROM {table})"
                         " AS t WHERE greatest > (SELECT COALESCE(last_value, 0) FROM pg_sequences"
                         " WHERE format('%I.%I', schemaname, sequencename)::regclass = {sequence}::regclass)"
-                    ).format(
-                        sequence=sql.Literal(row[0]), column=sql.Identifier(column), table=self._statements.table
-                    )
+                    ).format(sequence=sql.Literal(row[0]), column=sql.Identifier(column), table=self._statements.table)
                 )
 
     def rejects(self) -> Iterator[Reject]:
@@ -226,8 +235,10 @@ _INDEXES = """
     WHERE i.indrelid = %s AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
 """
 # Locking a row FOR KEY SHARE takes the right to update the table.
-_MAY_LOCK = "SELECT has_any_column_privilege(c.oid, 'UPDATE') FROM pg_class c JOIN pg_namespace n" \
+_MAY_LOCK = (
+    "SELECT has_any_column_privilege(c.oid, 'UPDATE') FROM pg_class c JOIN pg_namespace n"
     " ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p')"
+)
 
 
 def _look_at(connection: Connection, resource: Resource, *, upsert: bool) -> Target:
@@ -250,7 +261,7 @@ def _look_at(connection: Connection, resource: Resource, *, upsert: bool) -> Tar
         raise InvalidResource(f"{where} is not a table", hint="views can be exported, not imported into")
     if not may_insert:
         raise PermissionDenied(f"the role may not insert into {where}", hint=f"GRANT INSERT, SELECT ON {where} TO …")
-    types = dict(connection.execute(_COLUMNS, (oid,)).fetchall())
+    types: dict[str, str] = dict(connection.execute(_COLUMNS, (oid,)).fetchall())
     for column in resource.columns:
         if column.name not in types:
             raise InvalidResource(f'the table {where} has no column "{column.name}"', hint="see: \\d in psql")

@@ -1,8 +1,8 @@
 """What an import says in the end: counts that add up, and the records that were refused.
 
-A file of rejects can be mended and imported again. As CSV it has the columns of the records, then `_line`, `_errors` and
-`_raw`, which an import passes over. As NDJSON it has an object a reject, `{"line":…,"errors":[…],"raw":"…"}`, and an import
-takes what `raw` holds, JSON or a line of CSV, for the record.
+A file of rejects can be mended and imported again. As CSV it has the columns of the records, then `_line`, `_errors`
+and `_raw`, which an import passes over. As NDJSON it has an object a reject, `{"line":…,"errors":[…],"raw":"…"}`, and
+an import takes the JSON that `raw` holds for the record.
 """
 
 from __future__ import annotations
@@ -85,12 +85,10 @@ def add(report: ImportReport, ledger: Ledger, elapsed: float) -> ImportReport:
     by_code = dict(report.by_code)
     for code, count in ledger.by_code().items():
         by_code[code] = by_code.get(code, 0) + count
-    before = Outcome(
-        report.total, report.accepted, report.inserted, report.updated, report.rejected, report.errors
-    )
+    before = Outcome(report.total, report.accepted, report.inserted, report.updated, report.rejected, report.errors)
     return ImportReport(
         report.resource,
-        *dataclasses.astuple(sum_of(before, ledger.counts())),
+        **dataclasses.asdict(sum_of(before, ledger.counts())),
         by_code=dict(sorted(by_code.items(), key=lambda item: (-item[1], item[0]))),
         failed_batches=(*report.failed_batches, *ledger.failed_batches()),
         elapsed=report.elapsed + elapsed,

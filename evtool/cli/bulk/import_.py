@@ -74,7 +74,7 @@ def import_(what: tuple[str, ...], progress: str, dsn: str | None, report: str, 
         columns=tuple(given["columns"].split(",")) if given["columns"] else None,
         ignore_unknown=given["ignore_unknown"],
     )
-    groups = [(None, list(what))] if given["table"] else _groups(what)
+    groups: list[tuple[str | None, list[str]]] = [(None, list(what))] if given["table"] else _groups(what)
     sources = _sources(groups, given["table"], given["schema"], dsn)
     meter = RecordMeter(progress, "imported")
     refused = 0

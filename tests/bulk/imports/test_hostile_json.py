@@ -14,7 +14,9 @@ BAD = ["invalid_json"]
 
 
 def things(shop: Shop) -> Resource:
-    return shop.table("id integer PRIMARY KEY, slug text, tags text[], info json, more jsonb, ok boolean, price numeric")
+    return shop.table(
+        "id integer PRIMARY KEY, slug text, tags text[], info json, more jsonb, ok boolean, price numeric"
+    )
 
 
 CASES: list[Any] = [

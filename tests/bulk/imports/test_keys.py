@@ -141,9 +141,7 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     ending=st.sampled_from(["\n", "\r\n"]),
 )
-def test_what_python_writes_as_csv_arrives(
-    shop: Shop, rows: list[tuple[str, str]], quoting: int, ending: str
-) -> None:
+def test_what_python_writes_as_csv_arrives(shop: Shop, rows: list[tuple[str, str]], quoting: int, ending: str) -> None:
     """Any texts that Python's csv module writes are in the table; what it leaves unquoted and empty is missing."""
     name = f"things_{next(_tables)}"
     shop.run(f"CREATE TABLE {name} (n integer, a text, b text)")
@@ -158,7 +156,9 @@ def test_what_python_writes_as_csv_arrives(
     path = shop.folder / "python.csv"
     path.write_bytes(stream.getvalue().encode())
     (report,) = import_files(
-        shop.dsn, [Source(from_catalog(shop.connection, name, schema=shop.schema), (str(path),))], ImportOptions(batch=7)
+        shop.dsn,
+        [Source(from_catalog(shop.connection, name, schema=shop.schema), (str(path),))],
+        ImportOptions(batch=7),
     )
     assert report.rejected == 0
     empty = "" if quoting == csv.QUOTE_ALL else None

@@ -35,7 +35,9 @@ def wait_until_blocked(shop: Shop, by: int) -> None:
         time.sleep(0.01)
 
 
-def in_background(shop: Shop, resource: object, content: bytes, **options: int) -> tuple[threading.Thread, list[Imported]]:
+def in_background(
+    shop: Shop, resource: object, content: bytes, **options: int
+) -> tuple[threading.Thread, list[Imported]]:
     found: list[Imported] = []
     thread = threading.Thread(target=lambda: found.append(shop.load(resource, content, **options)))  # type: ignore[arg-type]
     thread.start()
@@ -119,7 +121,9 @@ def test_a_reference_of_several_columns(shop: Shop) -> None:
     """All columns of a foreign key together are looked for; where one is missing, nothing is."""
     shop.run("CREATE TABLE parents (a integer, b text, PRIMARY KEY (a, b))")
     shop.run("INSERT INTO parents VALUES (1, 'x')")
-    described = shop.table("id integer PRIMARY KEY, a integer, b text, FOREIGN KEY (a, b) REFERENCES parents", "children")
+    described = shop.table(
+        "id integer PRIMARY KEY, a integer, b text, FOREIGN KEY (a, b) REFERENCES parents", "children"
+    )
     imported = shop.load(described, b"id,a,b\n1,1,x\n2,1,y\n3,1,\n4,,y\n")
     assert imported.codes == {3: ["a_b_not_found"]}
 

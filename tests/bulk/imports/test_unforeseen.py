@@ -103,7 +103,9 @@ def test_types_without_a_grammar_of_their_own(shop: Shop) -> None:
 
 def test_computed_columns_and_identities(shop: Shop) -> None:
     """What the database computes is passed over; an identity takes the file's number, or the next one."""
-    described = shop.table("id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, a integer, b integer GENERATED ALWAYS AS (a * 2) STORED")
+    described = shop.table(
+        "id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, a integer, b integer GENERATED ALWAYS AS (a * 2) STORED"
+    )
     assert shop.load(described, b"id,a,b\n7,1,999\n").codes == {}
     assert shop.load(described, b"a\n5\n").codes == {}
     assert shop.rows("SELECT id, a, b FROM things ORDER BY a") == [(7, 1, 2), (8, 5, 10)]
@@ -113,7 +115,9 @@ def test_hostile_names(shop: Shop) -> None:
     """Names with quotes, spaces, percent signs and braces are names."""
     name = 'od"d {table} %s'
     quoted = name.replace('"', '""')
-    shop.run(f'CREATE TABLE {shop.schema}."{quoted}" ("k{{0}}" integer PRIMARY KEY, "a""b $$ %(x)s" text CHECK ("a""b $$ %(x)s" <> \'$$\'))')
+    shop.run(
+        f'CREATE TABLE {shop.schema}."{quoted}" ("k{{0}}" integer PRIMARY KEY, "a""b $$ %(x)s" text CHECK ("a""b $$ %(x)s" <> \'$$\'))'
+    )
     from evtool.bulk.importing import described
 
     found = described(shop.dsn, f'"{quoted}"', schema=shop.schema)
@@ -136,7 +140,9 @@ def test_a_role_without_the_right_is_told_so(shop: Shop) -> None:
     """Who may not insert is refused as a whole, not record by record."""
     described = shop.table("id integer PRIMARY KEY")
     shop.run("CREATE ROLE bulk_reader LOGIN PASSWORD 'x'")
-    shop.run(f"GRANT USAGE ON SCHEMA {shop.schema} TO bulk_reader; GRANT SELECT ON ALL TABLES IN SCHEMA {shop.schema} TO bulk_reader")
+    shop.run(
+        f"GRANT USAGE ON SCHEMA {shop.schema} TO bulk_reader; GRANT SELECT ON ALL TABLES IN SCHEMA {shop.schema} TO bulk_reader"
+    )
     shop.run("GRANT ALL ON ALL TABLES IN SCHEMA evtool_bulk TO bulk_reader")
     from dataclasses import replace
 

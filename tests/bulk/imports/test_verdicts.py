@@ -114,7 +114,9 @@ def test_posts_keep_their_json_as_it_is_spelt(shop: Shop) -> None:
 
 def test_what_the_file_says_of_time_is_kept(shop: Shop) -> None:
     """Moments of the file are the table's, in UTC; a missing one is the moment of the import."""
-    shop.load("users", b"email,name,role,active,created_at\nA@x.org,A,admin,true,2024-03-04 05:06:07.123456+02\n", "u.csv")
-    assert shop.rows("SELECT email, created_at AT TIME ZONE 'UTC' = '2024-03-04 03:06:07.123456', updated_at IS NOT NULL FROM users") == [
-        ("A@x.org", True, True)
-    ]
+    shop.load(
+        "users", b"email,name,role,active,created_at\nA@x.org,A,admin,true,2024-03-04 05:06:07.123456+02\n", "u.csv"
+    )
+    assert shop.rows(
+        "SELECT email, created_at AT TIME ZONE 'UTC' = '2024-03-04 03:06:07.123456', updated_at IS NOT NULL FROM users"
+    ) == [("A@x.org", True, True)]
