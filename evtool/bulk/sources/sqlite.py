@@ -167,12 +167,13 @@ class SQLiteSource:
 
     def _pages(self, plan: Plan, format: Format, batch: int) -> Iterator[list[tuple[Any, ...]]]:
         last: tuple[Any, ...] | None = None
+        places = queries.places(plan)
         while True:
             query, parameters = queries.page(plan, format, last)
             count = 0
             for chunk in self._chunks(f"{query} LIMIT {batch}", parameters):
                 yield chunk
-                last = chunk[-1][len(plan.columns) :]
+                last = tuple(chunk[-1][place] for place in places)
                 count += len(chunk)
             if count < batch:
                 return

@@ -65,10 +65,24 @@ def page(plan: Plan, format: Format, last: tuple[Any, ...] | None) -> tuple[str,
     """
     terms = [f"{_compared(one.column)} {'DESC' if one.descending else 'ASC'}" for one in plan.order]
     expressions = [selected(column, format) for column in plan.columns]
-    expressions += [_quoted(one.column.name) for one in plan.order]
+    more = {place: _quoted(one.column.name) for one, place in zip(plan.order, places(plan), strict=True)}
+    expressions += [name for place, name in more.items() if place >= len(plan.columns)]
     behind, bounds = _behind(plan.order, last) if last is not None else ("", [])
     query, parameters = select(expressions, plan, *([behind] if behind else []))
     return f"{query} ORDER BY {', '.join(terms)}", parameters + bounds
+
+
+def places(plan: Plan) -> list[int]:
+    """Where a row of a page has the values of the order's columns: among the plan's, or behind them."""
+    found = []
+    behind = len(plan.columns)
+    for one in plan.order:
+        if one.column in plan.columns and one.column.kind not in {Kind.JSON, Kind.ARRAY}:
+            found.append(plan.columns.index(one.column))
+        else:
+            found.append(behind)
+            behind += 1
+    return found
 
 
 def _behind(order: Sequence[Order], last: Sequence[Any]) -> tuple[str, list[Any]]:

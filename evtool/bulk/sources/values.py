@@ -14,7 +14,7 @@ from json.encoder import encode_basestring
 from typing import Any
 
 from evtool import times
-from evtool.bulk.cells import csv_quoted
+from evtool.bulk.cells import csv_quoted, csv_quoted_all
 from evtool.bulk.kinds import Kind
 from evtool.bulk.selecting import Column
 from evtool.bulk.writers import Format
@@ -28,8 +28,10 @@ _MOMENT = re.compile(
 )
 _IS_TEXT = {str}.issuperset
 _BOOLEANS = {0: b"false", 1: b"true"}
-_ESCAPED_BY_JSON = bytes(range(0x20)) + b'"\\'
-_QUOTED_BY_CSV = b'\0\r\n,"'
+# What JSON escapes with a letter, the backslash first, and what with a number.
+_ESCAPES = tuple((one.encode(), encode_basestring(one)[1:-1].encode()) for one in '\\"\n\r\t\b\f')
+_RARE = bytes(code for code in range(1, 0x20) if code not in b"\n\r\t\b\f")
+_QUOTED_BY_CSV = b'\r\n,"'
 _DIGITS = b"0123456789"
 _UNUSUAL = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}
 
@@ -71,14 +73,19 @@ def _around_nulls(column: Values, encode: Callable[[Values], Sequence[bytes]], n
 
 def _texts(column: Values) -> bytes:
     """The values as PostgreSQL would spell them, with NUL between."""
-    if not _IS_TEXT(map(type, column)):
+    types = set(map(type, column))
+    if types == {int}:
+        column = list(map(str, column))
+    elif types != {str}:
         column = [_text(value) for value in column]
     return "\0".join(column).encode()
 
 
 def _json_strings(column: Values) -> Sequence[bytes]:
     joined = _texts(column)
-    if len(joined.translate(None, _ESCAPED_BY_JSON)) == len(joined) - len(column) + 1:
+    if joined.count(b"\0") == len(column) - 1 and len(joined.translate(None, _RARE)) == len(joined):
+        for character, escape in _ESCAPES:
+            joined = joined.replace(character, escape)
         return (b'"%b"' % joined.replace(b"\0", b'"\0"')).split(b"\0")
     quoted = [encode_basestring(_text(value)) for value in column]
     # a quoted string has no line break
@@ -119,12 +126,13 @@ def _booleans(column: Values, otherwise: Callable[[Any], bytes]) -> Sequence[byt
 
 def _csv_fields(column: Values) -> Sequence[bytes]:
     joined = _texts(column)
-    # nothing in quotes, nothing empty, no NUL
-    if len(joined.translate(None, _QUOTED_BY_CSV)) == len(joined) - len(column) + 1 and "" not in column:
-        cells = joined.split(b"\0")
-        if rb"\." not in cells:
-            return cells
-    return [_csv_field(value) for value in column]
+    # a text may hold NUL itself, or be what csv_quoted takes care of
+    if joined.count(b"\0") != len(column) - 1 or rb"\." in joined:
+        return [_csv_field(value) for value in column]
+    # nothing in quotes, nothing empty
+    if len(joined.translate(None, _QUOTED_BY_CSV)) == len(joined) and "" not in column:
+        return joined.split(b"\0")
+    return csv_quoted_all(joined)
 
 
 def _csv_field(value: Any) -> bytes:
