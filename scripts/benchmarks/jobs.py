@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
-
 from benchmarks.measuring import Row, compared, in_turn, say, seconds
+
 from evtool.bulk import installing as bulk
 from evtool.bulk.jobs import installing
 from evtool.bulk.jobs.model import Submission
@@ -57,9 +57,7 @@ def measure(dsn: str, count: int, rounds: int) -> Iterator[Row]:
         samples = in_turn(lambda: run(4), lambda: run(1), rounds, prepare)
         note = f"{os.cpu_count()} processors for workers and server together; the start of the processes included"
         what = f"{_JOBS} queued imports of {count // _JOBS:,} users each, four workers"
-        yield compared(
-            what, "rows/s", samples, side="one worker", target=None, higher_is_better=True, note=note
-        )
+        yield compared(what, "rows/s", samples, side="one worker", target=None, higher_is_better=True, note=note)
 
 
 def _users(path: Path, number: int, count: int) -> Path:

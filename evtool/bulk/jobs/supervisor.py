@@ -21,6 +21,8 @@ _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 5.0
 # Whoever has lived so long did not crash at its start: the next pause is a short one again.
 _STEADY_SECONDS = 5.0
+# Whoever only wants a queue emptied shall not wait for ever for workers that can't even begin.
+_FAILURES = 5
 
 
 @dataclass
@@ -32,6 +34,7 @@ class _Place:
     started: float = 0.0
     pause: float = _FIRST_PAUSE_SECONDS
     start_at: float = 0.0
+    failures: int = 0
     is_done: bool = False
 
 
@@ -67,6 +70,7 @@ class Supervisor:
         self._grace = grace_seconds
         self._stopped = threading.Event()
         self._hurried = threading.Event()
+        self._given_up = False
 
     def stop(self) -> None:
         """Asks all for an end; asked again, kills them. For signals' handlers."""
@@ -88,7 +92,7 @@ class Supervisor:
                 if all(place.is_done for place in self._places):
                     break
                 self._stopped.wait(_LOOK_SECONDS)
-            return self._end()
+            return self._end() and not self._given_up
         finally:
             for place in self._places:
                 if place.process is not None and place.process.poll() is None:
@@ -106,11 +110,12 @@ class Supervisor:
                 place.is_done = True
                 self._gone(pid)
                 return
-            place.pause = (
-                _FIRST_PAUSE_SECONDS
-                if now - place.started > _STEADY_SECONDS
-                else min(place.pause * 2, _LONGEST_PAUSE_SECONDS)
-            )
+            is_steady = now - place.started > _STEADY_SECONDS
+            # a signal is somebody else's doing
+            place.failures = 0 if is_steady or code <= 0 else place.failures + 1
+            if self._drain and place.failures >= _FAILURES:
+                place.is_done = self._given_up = True
+            place.pause = _FIRST_PAUSE_SECONDS if is_steady else min(place.pause * 2, _LONGEST_PAUSE_SECONDS)
             place.start_at = now + place.pause
             _LOG.warning(
                 "worker ended",

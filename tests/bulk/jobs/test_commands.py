@@ -79,6 +79,30 @@ def test_a_file_that_changed_since_its_submission_is_refused(
     assert session.execute("SELECT count(*) FROM users").fetchone() == (0,)
 
 
+def test_hostile_bytes_are_in_the_report(
+    cli: Cli, submit: Callable[..., int], workers: Workers, tmp_path: Path
+) -> None:
+    """Records with NULs, latin-1, backslashes, half a quote or no end are rejected one by one, and told by their lines."""
+    head = b"email,name\n"
+    rows = [
+        b"a@x.org,A",
+        b"b@x.org,\x00",
+        b"c@x.org,\xe9",
+        b'd@x.org,"half',
+        b"e@x.org",
+        b"f@x.org,\\N\\.",
+        b"g@x.org,G\t\\",
+    ]
+    path = tmp_path / "users.csv"
+    path.write_bytes(head + b"\n".join(rows))
+    job = submit("import", "users", path, "--batch-size", "2")
+    workers.drain()
+    row = _status(cli, job)
+    assert (row["state"], row["total"], row["accepted"], row["rejected"]) == ("completed_with_errors", 7, 3, 4)
+    lines = [json.loads(line)["line"] for line in cli("bulk", "errors", str(job)).ok().out.splitlines()]
+    assert lines == [3, 4, 5, 6]
+
+
 def test_jobs_reach_only_files_that_they_may(
     cli: Cli, submit: Callable[..., int], workers: Workers, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

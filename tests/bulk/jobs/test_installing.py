@@ -15,6 +15,7 @@ from evtool import sqltext
 from evtool.bulk.jobs import installing
 from evtool.bulk.jobs.queue import open_queue
 from evtool.errors import DatabaseTooNew, MigrationFailed, NamespaceRefused, NotMigrated
+from tests.bulk.jobs.workers import Workers, users
 
 INSTALL = sqltext.folder("sql") / "jobs" / "install.sql"
 ROLES = ("evtool_jobs_reader", "evtool_jobs_submitter", "evtool_jobs_worker")
@@ -186,10 +187,26 @@ def test_a_role_that_is_a_login_is_not_taken_for_a_group(
     assert installing.install_at(dsn)[0] == "created"
 
 
+def test_workers_that_may_not_work_are_given_up_when_draining(
+    queue_dsn: str, session: psycopg.Connection, tmp_path: Any
+) -> None:
+    """Draining with a login that is no worker ends, with exit code 1 and the reason in a line, instead of for ever."""
+    name = f"{session.info.dbname}_reader"
+    session.execute(
+        sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'x' IN ROLE evtool_jobs_reader").format(sql.Identifier(name))
+    )
+    try:
+        with Workers(psycopg.conninfo.make_conninfo(queue_dsn, user=name, password="x"), tmp_path) as workers:
+            started = workers.start("--drain")
+            assert started.wait() == 1
+        assert len(started.events("worker ended")) == 5
+        assert any("PERMISSION_DENIED" in line for line in started.lines)
+    finally:
+        session.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
 def test_a_worker_needs_no_superuser(queue_dsn: str, session: psycopg.Connection, tmp_path: Any) -> None:
     """A login in evtool_jobs_worker with rights on its table does jobs, and ends a silent predecessor of its own."""
-    from tests.bulk.jobs.workers import Workers, users
-
     name = f"{session.info.dbname}_login"
     session.execute(
         sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'x' IN ROLE evtool_jobs_worker").format(sql.Identifier(name))
