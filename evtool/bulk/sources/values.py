@@ -169,7 +169,9 @@ def _float(value: float) -> str:
 def _is_between(number: int, value: float) -> bool:
     # below, what lies between has more digits than are ever written
     return abs(value) >= 2**53 and any(
-        2 * number == int(value) + int(math.nextafter(value, end)) for end in (0.0, value * 2) if end < math.inf
+        2 * number == int(value) + int(next_)
+        for next_ in (math.nextafter(value, 0.0), math.nextafter(value, value * 2))
+        if math.isfinite(next_)
     )
 
 

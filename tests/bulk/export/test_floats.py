@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import struct
+import sys
 
 import psycopg
 
@@ -18,7 +19,7 @@ def test_floats_are_spelt_as_postgresql_does(tables: psycopg.Connection) -> None
     values += [float(rng.randint(2**52, 2**64)) for _ in range(5000)]
     values += [rng.random() * 10 ** rng.randint(-20, 20) for _ in range(5000)]
     values += [2.0**power for power in range(-1074, 1024)] + [10.0**power for power in range(-300, 300)]
-    values += [math.inf, -math.inf, math.nan, 0.0, -0.0]
+    values += [sys.float_info.max, -sys.float_info.max, math.inf, -math.inf, math.nan, 0.0, -0.0]
     texts = tables.execute(
         "SELECT x::text FROM unnest(%s::float8[]) WITH ORDINALITY AS u (x, n) ORDER BY n", (values,)
     ).fetchall()
