@@ -260,7 +260,9 @@ def _look_at(connection: Connection, resource: Resource, *, upsert: bool) -> Tar
     if not is_table:
         raise InvalidResource(f"{where} is not a table", hint="views can be exported, not imported into")
     if not may_insert:
-        raise PermissionDenied(f"the role may not insert into {where}", hint=f"GRANT INSERT, SELECT ON {where} TO …")
+        raise PermissionDenied(
+            f"the role may not insert into {where}", hint=f"it needs the privileges INSERT and SELECT on {where}"
+        )
     types: dict[str, str] = dict(connection.execute(_COLUMNS, (oid,)).fetchall())
     for column in resource.columns:
         if column.name not in types:
@@ -275,7 +277,7 @@ def _look_at(connection: Connection, resource: Resource, *, upsert: bool) -> Tar
         if sorted(wanted) not in indexes:
             raise InvalidResource(
                 f"no unique index of {where} is over {', '.join(wanted)}",
-                hint=f"CREATE UNIQUE INDEX ON {where} ({', '.join(wanted)})",
+                hint=f"give {where} such an index, or take the key out of the resource",
             )
     lockable = [one for one in resource.references if _may_lock(connection, resource, one)]
     chosen = {column.name: types[column.name] for column in resource.columns}

@@ -41,7 +41,7 @@ ROOMS = {
     "pytest": {"testing"},
     "sqlite3": {"stores/sqlite", "bulk/sources/sqlite.py"},
     "lmdb": {"stores/lmdb"},
-    "msgspec": {"ndjson.py", "json_values.py", "contract.py", "testing"},
+    "msgspec": {"bulk/json_framing.py", "ndjson.py", "json_values.py", "contract.py", "testing"},
     "gzip": {"files.py"},
     "httpcore": {"bulk/remote.py", "bulk/addresses.py"},
     "prometheus_client": {"bulk/metrics.py"},
