@@ -146,14 +146,24 @@ def import_files(
         installing.install(connection)
         journey = _Journey(connection, options, progress)
         ordered = ordering.ordered(sources, lambda source: source.resource)
-        if not (options.atomic or options.dry_run):
-            return journey.run(ordered, reject_file, on_report)
-        found: list[ImportReport] = []
-        with connection.transaction():
-            found = journey.run(ordered, reject_file, on_report)
-            if options.dry_run:
-                raise psycopg.Rollback
-        return found
+        done = journey.run_whole(ordered, reject_file)
+        # what is said of a transaction is said when it is over
+        on_report(done.reports)
+        if done.stopped is not None:
+            raise done.stopped
+        if not options.dry_run:
+            for ledger in done.ledgers:
+                ledger.deliver()
+        return done.reports
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What became of a journey: its reports, its ledgers, and why it was stopped, if it was."""
+
+    reports: list[ImportReport]
+    ledgers: list[Ledger]
+    stopped: TooManyRejects | None
 
 
 def described(dsn: str | None, table: str, *, schema: str) -> Resource:
@@ -171,13 +181,19 @@ class _Journey:
         self._progress = progress
         self._one_transaction = options.atomic or options.dry_run
 
-    def run(
-        self,
-        sources: Sequence[Source],
-        reject_file: str | None,
-        on_report: Callable[[list[ImportReport]], None],
-    ) -> list[ImportReport]:
-        """Imports all files, writes the refused records, hands over the reports, and closes the imports."""
+    def run_whole(self, sources: Sequence[Source], reject_file: str | None) -> _Done:
+        """Imports all files; in one transaction, if asked, which a dry run and too many rejects take back."""
+        if not self._one_transaction:
+            return self._run(sources, reject_file)
+        done = _Done([], [], None)
+        with self._connection.transaction():
+            done = self._run(sources, reject_file)
+            if self._options.dry_run or done.stopped is not None:
+                raise psycopg.Rollback
+        return done
+
+    def _run(self, sources: Sequence[Source], reject_file: str | None) -> _Done:
+        """Imports all files, and writes the refused records."""
         found: list[ImportReport] = []
         ledgers: list[Ledger] = []
         stopped: TooManyRejects | None = None
@@ -200,12 +216,7 @@ class _Journey:
             found.append(report)
             if stopped is not None:
                 break
-        on_report(found)
-        if stopped is not None:
-            raise stopped
-        for ledger in ledgers:
-            ledger.deliver()
-        return found
+        return _Done(found, ledgers, stopped)
 
     def _file(self, resource: Resource, path: str) -> tuple[Ledger, Framer, TooManyRejects | None]:
         """Imports one file; tells whether too much of it was refused to go on."""

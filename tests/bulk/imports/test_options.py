@@ -114,7 +114,9 @@ def test_an_ndjson_of_rejects_is_mended_and_imported_again(shop: Shop) -> None:
     (reject,) = [json.loads(line) for line in target.read_text().splitlines()]
     assert reject == {
         "line": 1,
-        "errors": [{"field": "role", "value": "boss", "code": "invalid_role", "message": "role breaks the rule invalid_role"}],
+        "errors": [
+            {"field": "role", "value": "boss", "code": "invalid_role", "message": "role breaks the rule invalid_role"}
+        ],
         "raw": records.splitlines()[0],
     }
     target.write_text(target.read_text().replace('\\"boss\\"', '\\"admin\\"'))
@@ -125,7 +127,9 @@ def test_an_ndjson_of_rejects_is_mended_and_imported_again(shop: Shop) -> None:
 def test_several_resources_and_files_in_one_call(shop: Shop) -> None:
     """Each resource has its report and its own file of rejects; of several files the name is told."""
     user = "0b1e6d3c-7f1a-4a57-9d35-9f6f0c2b1a11"
-    (shop.folder / "a.csv").write_text("id,slug,title,body,author_id,status\n" + f",s,T,B,{user},draft\n,s,T,B,{user},draft\n")
+    (shop.folder / "a.csv").write_text(
+        "id,slug,title,body,author_id,status\n" + f",s,T,B,{user},draft\n,s,T,B,{user},draft\n"
+    )
     (shop.folder / "u1.csv").write_text(HEADER + f"{user},a@x.org,A,admin,true\n")
     (shop.folder / "u2.csv").write_text(HEADER + ",A@x.org,A,admin,true\n")
     done = run(
