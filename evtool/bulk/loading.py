@@ -261,7 +261,7 @@ def _look_at(connection: Connection, resource: Resource, *, upsert: bool) -> Tar
         raise InvalidResource(f"{where} is not a table", hint="views can be exported, not imported into")
     if not may_insert:
         raise PermissionDenied(
-            f"the role may not insert into {where}", hint=f"it needs the privileges INSERT and SELECT on {where}"
+            f"the role may not insert into {where}", hint="it needs the privileges INSERT and SELECT"
         )
     types: dict[str, str] = dict(connection.execute(_COLUMNS, (oid,)).fetchall())
     for column in resource.columns:
