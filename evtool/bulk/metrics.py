@@ -205,8 +205,8 @@ class Exposition:
         # a series for the birth of each counter is of no use to anybody here
         disable_created_metrics()
         self.registry = CollectorRegistry()
-        self.registry.register(_Workers(folder))  # type: ignore[arg-type]
-        self.registry.register(_Queue(states))  # type: ignore[arg-type]
+        self.registry.register(_Workers(folder))
+        self.registry.register(_Queue(states))
         self._workers = Gauge("evtool_bulk_workers", "Worker processes that run.", registry=self.registry)
         self._restarts = Counter(
             "evtool_bulk_worker_restarts", "Worker processes that ended without being asked to.", registry=self.registry
