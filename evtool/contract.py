@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -233,7 +234,7 @@ def correlation_of(metadata: str | bytes | None) -> str | None:
 
     As `category(metadata->>'correlationStreamName')`: any other value than a string counts as its text in jsonb.
     """
-    if metadata is None:
+    if metadata is None or not _may_be_correlated(metadata):
         return None
     try:
         value: Any = _correlation.decode(metadata).correlationStreamName
@@ -244,8 +245,27 @@ def correlation_of(metadata: str | bytes | None) -> str | None:
     if not raw or raw == b"null":
         return None
     if raw[:1] == b'"':
-        return category(json.loads(raw))
+        # without a backslash the text stands there as it is
+        return category(json.loads(raw) if b"\\" in raw else raw[1:-1].decode())
     return category(_jsonb_text(json.loads(raw, parse_int=Decimal, parse_float=Decimal)))
+
+
+def correlations_of(metadata: Sequence[msgspec.Raw]) -> list[str | None]:
+    """The same of many, with JSON's null for none."""
+    try:
+        objects = _correlations.decode(b"[%b]" % b",".join(metadata))
+    except msgspec.ValidationError:
+        # one is no object, or its correlation no string
+        return [correlation_of(bytes(one)) for one in metadata]
+    names = [None if one is None else one.correlationStreamName for one in objects]
+    return [None if name is None else category(name) for name in names]
+
+
+def _may_be_correlated(metadata: str | bytes) -> bool:
+    """Whether the key is there, or some character is written as an escape, as the key's may be."""
+    if isinstance(metadata, str):
+        return "correlationStreamName" in metadata or "\\u" in metadata
+    return b"correlationStreamName" in metadata or b"\\u" in metadata
 
 
 def _jsonb_text(value: Any) -> str:
@@ -266,6 +286,13 @@ class _Correlated(msgspec.Struct):
 
 
 _correlation = msgspec.json.Decoder(_Correlated)
+
+
+class _CorrelatedByName(msgspec.Struct, gc=False):
+    correlationStreamName: str | None = None  # noqa: N815 - Message DB's word
+
+
+_correlations = msgspec.json.Decoder(list[_CorrelatedByName | None])
 
 
 def _shown(value: object) -> object:

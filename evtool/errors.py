@@ -45,7 +45,9 @@ All of them carry a `code` that programs may rely on, a message of one line, and
      │   ├─ SourceTooLarge
      │   ├─ SourceChanged          since the job began
      │   └─ SourceUnreachable      it may come later
+     ├─ IncrementRefused           an export that can't go on from an earlier one
      └─ FileError                  a file that can't be read or written
+         └─ ManifestUnusable
 """
 
 from __future__ import annotations
@@ -258,7 +260,7 @@ class MessageExists(WriteConflict):
 
 
 class ImportRefused(EvtoolError):
-    """A line of an import file was refused, and so nothing of the file was imported.
+    """A line of an import file was refused, and so nothing of the file, or of its batch, was imported.
 
     Attributes:
         code: INVALID_JSON, INVALID_RECORD, INVALID_TIME, POSITION_EXISTS, ID_EXISTS,
@@ -356,7 +358,19 @@ class SourceUnreachable(SourceError):
     code = "SOURCE_UNREACHABLE"
 
 
+class IncrementRefused(EvtoolError):
+    """An export can't go on from an earlier one: it is another namespace's, or messages came in behind its back."""
+
+    code = "INCREMENT_REFUSED"
+
+
 class FileError(EvtoolError):
     """A file can't be read or written."""
 
     code = "FILE"
+
+
+class ManifestUnusable(FileError):
+    """A manifest that was changed or cut off, or that a newer evtool wrote."""
+
+    code = "MANIFEST"

@@ -1,13 +1,22 @@
-"""The journey out: messages of a namespace into a file."""
+"""The journey out: messages of a namespace into a file, and what is known of it into a manifest."""
 
 from __future__ import annotations
 
 import contextlib
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from evtool import files
-from evtool.model import Selection
+from evtool import __version__, files, increments, resuming
+from evtool import manifest as manifests
+from evtool.compression import Compression, by_suffix
+from evtool.errors import StoreUnreachable
+from evtool.manifest import Manifest, Origin
+from evtool.model import ExportBlock, Namespace, Selection, Watermark
 from evtool.progress import EVERY, Listener, Progress, silent
+from evtool.pumping import Pump
+from evtool.resuming import RETRIES, Teller
 from evtool.store import Store
 
 
@@ -18,10 +27,12 @@ class ExportSummary:
     Attributes:
         exported: how many messages.
         last_position: the global position of the last; None where there were none.
+        manifest: where the manifest is; None where none was written.
     """
 
     exported: int
     last_position: int | None
+    manifest: Path | None = None
 
 
 def export_file(
@@ -29,34 +40,159 @@ def export_file(
     path: str = files.STANDARD,
     selection: Selection | None = None,
     *,
-    compress: bool = False,
+    compression: Compression | None = None,
+    manifest: str | None = None,
+    previous: str | None = None,
+    jobs: int = 1,
+    retries: int = RETRIES,
     progress: Listener = silent,
+    tell: Teller = lambda _: None,
 ) -> ExportSummary:
-    """Writes the chosen messages of the store's namespace to a file, in global order.
+    """Writes the chosen messages of the store's namespace to a file, in global order, and its manifest after it.
 
     Args:
         store: where from.
         path: where to; `-` is standard output. A file appears when it is complete.
-        selection: which messages; None is all.
-        compress: write gzip.
+        selection: which messages; None is all, or those of `previous`.
+        compression: how the file is compressed; None goes by its suffix.
+        manifest: where the manifest is written; None is beside the file, and nowhere for what is no regular file.
+        previous: the manifest of an earlier export; only what came after it is exported.
+        jobs: over how many connections it is read.
+        retries: how often a lost connection is tried again, without any progress in between.
         progress: told after every thousand messages.
+        tell: told of lost connections.
 
     Raises:
-        FileError: the file can't be written.
+        FileError: a file can't be read or written.
+        ManifestUnusable, IncrementRefused: `previous` can't be gone on from.
+        NotAble: the store can't do several jobs.
         EvtoolError: what the store raises.
     """
-    count = 0
-    position: int | None = None
-    blocks = store.export(selection or Selection())
-    # the first block before the file: a store that can't be read leaves no trace
-    with contextlib.closing(blocks):  # type: ignore[type-var]
-        block = next(blocks, None)
-        with files.open_output(path, compress=compress) as output:
-            while block is not None:
-                output.write(block.lines)
-                count += block.count
-                position = block.last_position
-                if count % EVERY == 0:
-                    progress(Progress(count, position))
-                block = next(blocks, None)
-    return ExportSummary(count, position)
+    plan = _plan(store, selection or Selection(), previous)
+    beside = manifests.path_beside(path) if files.is_regular(path) else None
+    kept = beside if manifest is None else Path(manifest)
+    written = _Written(progress)
+    blocks = plan.blocks(store, jobs, retries, tell)
+    try:
+        # the first block before the file: a store that can't be read leaves no trace
+        with contextlib.closing(blocks):  # type: ignore[type-var]
+            block = next(blocks, None)
+            with files.open_output(
+                path,
+                compression=by_suffix(path) if compression is None else compression,
+                hashed=kept is not None,
+                replacing=lambda: _forget(beside, kept),
+            ) as output:
+                while block is not None:
+                    output.write(block.lines)
+                    written.add(block)
+                    block = next(blocks, None)
+    except StoreUnreachable as error:
+        raise StoreUnreachable(f"{error.message}; {written.state(path)}", hint=error.hint) from error
+    if kept is not None:
+        manifests.write(plan.manifest(path, output, written), kept)
+    return ExportSummary(written.count, written.last, kept)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is to be exported.
+
+    Attributes:
+        started_at: when it began, as a manifest has it.
+        namespace: where from.
+        origin: likewise, as a manifest has it.
+        selection: the filters.
+        rest: the filters without what an earlier export had; None where nothing can be left.
+        watermark: up to where.
+        after: the position of the earlier export's watermark; 0 without one.
+        previous: the sha256 of its manifest.
+    """
+
+    started_at: str
+    namespace: Namespace
+    origin: Origin
+    selection: Selection
+    rest: Selection | None
+    watermark: Watermark
+    after: int
+    previous: str | None
+
+    def blocks(self, store: Store, jobs: int, retries: int, tell: Teller) -> Iterator[ExportBlock]:
+        """The lines."""
+        if self.rest is not None:
+            yield from resuming.blocks(
+                store, self.namespace, self.rest, self.watermark, jobs=jobs, retries=retries, tell=tell
+            )
+
+    def manifest(self, path: str, output: Pump, written: _Written) -> Manifest:
+        """The manifest of the file that was written."""
+        return Manifest(
+            format=manifests.FORMAT,
+            evtool=__version__,
+            file=None if path == files.STANDARD else Path(path).name,
+            size=output.size,
+            sha256=output.sha256,
+            compression=str(output.compression),
+            count=written.count,
+            first_position=written.first,
+            last_position=written.last,
+            after=self.after,
+            filters=manifests.filters_of(self.selection),
+            watermark=manifests.mark_of(self.watermark),
+            namespace=self.origin,
+            started_at=self.started_at,
+            finished_at=manifests.now(),
+            previous=self.previous,
+        )
+
+
+def _plan(store: Store, selection: Selection, previous: str | None) -> _Plan:
+    started_at = manifests.now()
+    earlier, fingerprint = (None, None) if previous is None else manifests.read(previous)
+    namespace = store.get_namespace(store.namespace)
+    origin = manifests.origin_of(namespace, store.kind, store.structure_version())
+    watermark = store.watermark()
+    if earlier is None:
+        return _Plan(started_at, namespace, origin, selection, selection, watermark, 0, None)
+    chosen = increments.selection_after(earlier, selection)
+    # after the watermark, so that an import that came in before it is seen
+    increments.check(store, namespace, watermark, earlier)
+    after = earlier.watermark.position
+    rest = increments.begin_after(chosen, after)
+    return _Plan(started_at, namespace, origin, chosen, rest, watermark, after, fingerprint)
+
+
+class _Written:
+    """What has been written so far."""
+
+    def __init__(self, progress: Listener) -> None:
+        self.count = 0
+        self.first: int | None = None
+        self.last: int | None = None
+        self._progress = progress
+
+    def add(self, block: ExportBlock) -> None:
+        """Counts a block, and tells of it where it brings another thousand."""
+        if self.first is None:
+            self.first = json.loads(block.lines[: block.lines.index(b"\n")])["gpos"]
+        told = self.count // EVERY
+        self.count += block.count
+        self.last = block.last_position
+        if self.count // EVERY > told:
+            self._progress(Progress(self.count, self.last))
+
+    def state(self, path: str) -> str:
+        """What is there now that the rest won't come, for people."""
+        if path != files.STANDARD and files.is_regular(path):
+            return f"{path} was not written"
+        if self.last is None:
+            return "nothing was written"
+        return f"what was written, {self.count} lines, is whole up to the global position {self.last}"
+
+
+def _forget(*stale: Path | None) -> None:
+    """Removes manifests of what is about to be overwritten: none may ever lie beside a file that it is not of."""
+    for path in stale:
+        if path is not None:
+            path.unlink(missing_ok=True)

@@ -6,26 +6,26 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
+import fcntl
+import glob
 import io
 import os
 import sys
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from evtool.errors import FileError, ImportRefused
+from evtool.compression import MAGIC_SIZE, Compression, Decompressed, by_content
+from evtool.errors import FileError
 from evtool.ndjson import Readable
+from evtool.pumping import Pump
 
 STANDARD = "-"
-_GZIP_MAGIC = b"\x1f\x8b"
-# Level 6, zlib's default, makes files a tenth smaller and takes twice the time.
-_GZIP_LEVEL = 4
+_PARTIAL = ".part"
 
 
 class Input:
-    """An input file, decompressed as it is read. Gzip is known by its content, not by its name.
+    """An input file, decompressed as it is read. Its compression is known by its content, not by its name.
 
     Attributes:
         name: the file's name for messages.
@@ -35,11 +35,13 @@ class Input:
     def __init__(self, raw: BinaryIO, name: str) -> None:
         self.name = name
         self._raw = raw
-        self._buffered = io.BufferedReader(cast("io.RawIOBase", raw), 1 << 18)
         self.size = _size(raw)
-        self._stream: Readable = self._buffered
-        if self._buffered.peek(2)[:2] == _GZIP_MAGIC:
-            self._stream = gzip.GzipFile(fileobj=self._buffered, mode="rb")
+        with self._describing():
+            buffered = io.BufferedReader(cast("io.RawIOBase", raw), 1 << 18)
+            compression = by_content(buffered.peek(MAGIC_SIZE)[:MAGIC_SIZE])
+        self._stream: Readable = buffered
+        if compression is not Compression.NONE:
+            self._stream = Decompressed(compression, cast("BinaryIO", buffered), name)
 
     def read(self, size: int = -1, /) -> bytes:
         """Up to `size` bytes of the decompressed content.
@@ -48,20 +50,8 @@ class Input:
             ImportRefused: the compressed data is corrupt or ends too early.
             FileError: the file can't be read.
         """
-        try:
+        with self._describing():
             return self._stream.read(size)
-        except EOFError as error:
-            raise ImportRefused(
-                "IMPORT_FAILED",
-                f"{self.name} is truncated: its gzip data has no end",
-                hint="fetch the file again",
-            ) from error
-        except (gzip.BadGzipFile, zlib.error) as error:
-            raise ImportRefused(
-                "IMPORT_FAILED", f"{self.name} is corrupt: its gzip data can't be read", hint="fetch the file again"
-            ) from error
-        except OSError as error:
-            raise FileError(f"can't read {self.name}: {error.strerror or error}") from error
 
     def bytes_read(self) -> int | None:
         """How much of the file on disk has been read; None for a pipe."""
@@ -71,6 +61,13 @@ class Input:
             return self._raw.tell()
         except (OSError, ValueError):
             return None
+
+    @contextlib.contextmanager
+    def _describing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise FileError(f"can't read {self.name}: {error.strerror or error}") from error
 
 
 def _size(raw: BinaryIO) -> int | None:
@@ -86,7 +83,7 @@ def open_input(path: str) -> Iterator[Input]:
     """Opens a file, or standard input for `-`.
 
     Raises:
-        FileError: it isn't there, is a folder, or may not be read.
+        FileError: it isn't there, is a folder, or may not be read; or it needs zstd, which is not installed.
     """
     if path == STANDARD:
         if sys.stdin is None:
@@ -105,8 +102,24 @@ def open_input(path: str) -> Iterator[Input]:
         yield Input(cast("BinaryIO", raw), path)
 
 
+def is_regular(path: str) -> bool:
+    """Whether an output of that name is a file that can be renamed into its place: no pipe, no device, no stdout."""
+    return path != STANDARD and (not Path(path).exists() or Path(path).is_file())
+
+
+def target_of(path: str) -> Path:
+    """The file that a regular output ends up in: a link stays, and /dev/stdout is the file that it stands for."""
+    return Path(os.path.realpath(path))
+
+
 @contextlib.contextmanager
-def open_output(path: str, *, compress: bool) -> Iterator[BinaryIO]:
+def open_output(
+    path: str,
+    *,
+    compression: Compression = Compression.NONE,
+    hashed: bool = False,
+    replacing: Callable[[], None] = lambda: None,
+) -> Iterator[Pump]:
     """Opens a file to be written, or standard output for `-`.
 
     A file is written under a temporary name beside it, synced to disk and renamed at the end, so a file of that name
@@ -114,57 +127,92 @@ def open_output(path: str, *, compress: bool) -> Iterator[BinaryIO]:
 
     Args:
         path: where to, or `-`.
-        compress: write gzip. Its header holds no name and no time, so equal content gives equal bytes.
+        compression: equal content gives equal bytes, for nothing in them tells of the name or the time.
+        hashed: whether the output's sha256 will be asked for.
+        replacing: called when the file is complete, just before it takes its name.
 
     Raises:
-        FileError: it can't be written, or the disk is full.
+        FileError: it can't be written, or the disk is full; or zstd is not installed.
     """
     if path == STANDARD:
         # Python has none where it was closed
         if sys.stdout is None:
             raise FileError("standard output is closed", hint="name a file with -o")
-        with _describing("standard output"), _compressed(sys.stdout.buffer, compress=compress) as stream:
-            yield stream
+        with _describing("standard output"), Pump(sys.stdout.buffer, compression, hashed=hashed) as pump:
+            yield pump
         return
-    if Path(path).exists() and not Path(path).is_file():
+    if not is_regular(path):
         # a pipe or a device has no temporary neighbour
-        with _describing(path), open(path, "wb") as raw, _compressed(raw, compress=compress) as stream:
-            yield stream
+        with _describing(path), open(path, "wb") as device, Pump(device, compression, hashed=hashed) as pump:
+            yield pump
         return
-    # a link stays, and /dev/stdout is the file that it stands for
-    target = Path(os.path.realpath(path))
-    partial = target.with_name(f".{target.name[:200]}.{os.getpid()}.part")
-    with _describing(path):
-        raw = partial.open("wb")
+    with (
+        _describing(path),
+        replaced(target_of(path), replacing) as file,
+        Pump(file, compression, hashed=hashed) as pump,
+    ):
+        yield pump
+
+
+@contextlib.contextmanager
+def replaced(target: Path, replacing: Callable[[], None] = lambda: None) -> Iterator[BinaryIO]:
+    """A file to be written that takes its name when it is complete and on disk; an exception leaves no trace of it.
+
+    Args:
+        target: its name.
+        replacing: called just before it takes it.
+    """
+    _sweep(target)
+    partial = target.with_name(f"{_stem(target)}{os.getpid()}{_PARTIAL}")
+    with _claimed(partial) as raw:
         try:
-            with raw:
-                with _compressed(raw, compress=compress) as stream:
-                    yield stream
-                raw.flush()
-                os.fsync(raw.fileno())
+            yield raw
+            raw.flush()
+            os.fsync(raw.fileno())
+            replacing()
+            # while it is locked: nobody must take it for a left-over
             partial.replace(target)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
-        _sync_folder(target.parent)
+    _sync_folder(target.parent)
+
+
+def _stem(target: Path) -> str:
+    """How the names of a file's temporary neighbours begin; a process's number follows, so that each has its own."""
+    return f".{target.name[:200]}."
 
 
 @contextlib.contextmanager
-def _compressed(raw: BinaryIO, *, compress: bool) -> Iterator[BinaryIO]:
-    """Gzip over a stream, closed before the stream below it: else the archive would lack its end."""
-    if not compress:
-        yield raw
-        raw.flush()
-        return
-    stream = gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=_GZIP_LEVEL, mtime=0)
-    try:
-        yield cast("BinaryIO", stream)
-    except BaseException:
-        # what isn't whole must not get an end, not even when the stream is collected as garbage
-        stream.fileobj = None  # type: ignore[assignment]
-        raise
-    stream.close()
-    raw.flush()
+def _claimed(partial: Path) -> Iterator[BinaryIO]:
+    """A temporary file to be written, locked for as long as it is open: so others see that somebody writes it."""
+    while True:
+        with partial.open("ab") as raw:
+            try:
+                fcntl.flock(raw, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise FileError(
+                    f"{partial} is being written by somebody else", hint="wait until that is done, or name another file"
+                ) from error
+            except OSError:
+                # a file system without locks: then nobody sweeps here, either
+                pass
+            # whoever sweeps may have removed it before it was locked
+            if partial.exists() and os.path.samestat(os.fstat(raw.fileno()), partial.stat()):
+                raw.truncate(0)
+                yield raw
+                return
+
+
+def _sweep(target: Path) -> None:
+    """Removes the temporary files of this target whose writers were killed: those that nobody has locked."""
+    stem = _stem(target)
+    for partial in target.parent.glob(f"{glob.escape(stem)}*{_PARTIAL}"):
+        if partial.name.removeprefix(stem).removesuffix(_PARTIAL).isdigit():
+            # it is locked, or gone by now, or not ours to remove
+            with contextlib.suppress(OSError), partial.open("ab") as left:
+                fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                partial.unlink()
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -26,6 +27,18 @@ _HARMLESS_CHARACTERS = 1000
 # For a glance: with an exponent of three digits at the most, fewer digits than these keep within both limits.
 _PERHAPS_TOO_LARGE = re.compile(r"[0-9][eE][+-]?[0-9]{4}|[0-9.]{15000}")
 _PERHAPS_TOO_DEEP = 500
+
+# The characters that jsonb refuses are written so; perhaps it is just what follows a backslash that is meant as such.
+_PERHAPS_NO_TEXT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+
+# For a glance at many values at once: digits become 0, e and E become e, what may stand behind a number becomes a
+# comma, and signs are left out. Then a number beyond numeric is a long one, or has an exponent of four digits and more.
+_GLANCE = bytes.maketrans(b"0123456789eE,]} \t\r\n", b"0000000000ee,,,,,,,")
+_SIGNS = b"+-"
+_PERHAPS_BEYOND = re.compile(rb"e0000+,")
+_PERHAPS_LONG = 7500
+_RARE = 200
+"""Bytes to each backslash."""
 
 _syntax = msgspec.json.Decoder(msgspec.Raw)
 
@@ -73,7 +86,7 @@ def problem(raw: bytes) -> str | None:
     Returns:
         Words that continue "the JSON …".
     """
-    if b"\\u" not in raw:
+    if not perhaps_no_text(raw):
         try:
             _values.decode(raw)
         except (ValueError, RecursionError):
@@ -96,6 +109,96 @@ def problem(raw: bytes) -> str | None:
     except UnicodeEncodeError:
         return "holds half of a surrogate pair"
     return None
+
+
+def perhaps_no_text(raw: bytes) -> bool:
+    r"""Whether JSON may hold the character \u0000 or half of a surrogate pair: a quick look, wrong on the safe side."""
+    return _has_escapes(raw) and _PERHAPS_NO_TEXT.search(raw) is not None
+
+
+def _has_escapes(raw: bytes) -> bool:
+    r"""Whether there is a \u. One byte is found many times as quickly as two, so that is done where it is rare."""
+    if (len(raw) - len(raw.replace(b"\\", b""))) * _RARE > len(raw):
+        return b"\\u" in raw
+    at = raw.find(b"\\")
+    while at >= 0:
+        if raw.startswith(b"u", at + 1):
+            return True
+        at = raw.find(b"\\", at + 2)
+    return False
+
+
+def first_problem(values: Sequence[bytes]) -> tuple[int, str] | None:
+    """The first of some values that jsonb would not take.
+
+    Args:
+        values: well-formed JSON in valid UTF-8.
+
+    Returns:
+        Its index and what `problem` says of it; None if all are fine.
+    """
+    if are_harmless(values):
+        return None
+    for number, value in enumerate(values):
+        found = problem(value)
+        if found is not None:
+            return number, found
+    return None
+
+
+def are_harmless(values: Sequence[bytes]) -> bool:
+    """Whether there is certainly no problem in any of some values, or in the lines that they are part of."""
+    # what is nested so deeply, or such a long number, doesn't go into fewer bytes
+    longest = max(map(len, values), default=0)
+    if longest >= _PERHAPS_LONG:
+        return False
+    if longest > 2 * _PERHAPS_TOO_DEEP and any(
+        value.count(b"[") + value.count(b"{") > _PERHAPS_TOO_DEEP for value in values
+    ):
+        return False
+    text = b",".join([*values, b""])
+    if perhaps_no_text(text):
+        return False
+    glance = text.translate(_GLANCE, _SIGNS)
+    return b"e0000" not in glance or not _PERHAPS_BEYOND.search(glance)
+
+
+def same(one: bytes, other: bytes) -> bool:
+    """Whether two texts are the same value, as jsonb has it: 1e2 is 100.0, and the order of keys means nothing.
+
+    Args:
+        one: JSON that `problem` finds nothing in.
+        other: likewise.
+    """
+    if one == other:
+        return True
+    try:
+        alike = bool(_decimals.decode(one) == _decimals.decode(other))
+        # to Python, true and false are 1 and 0
+        exactly = alike and any(word in text for word in (b"true", b"false") for text in (one, other))
+    except (ValueError, RecursionError):
+        # an integer too long for Python, or more depth than msgspec goes to
+        exactly = True
+    if not exactly:
+        return alike
+    try:
+        return bool(_exactly(one) == _exactly(other))
+    except RecursionError:
+        # so deep that Python can't tell, and spelled differently: rather told of than passed over
+        return False
+
+
+_decimals = msgspec.json.Decoder(float_hook=Decimal)
+
+
+def _exactly(raw: bytes) -> object:
+    """A value whose numbers are tuples of a decimal: exact, and never equal to true or false, as 1 and 0 would be."""
+
+    def number(text: str) -> tuple[Decimal]:
+        return (Decimal(text),)
+
+    value: object = json.loads(raw, parse_int=number, parse_float=number)
+    return value
 
 
 class _NumberTooLargeError(ValueError):

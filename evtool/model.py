@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from evtool.errors import InvalidArgument, InvalidMessage, NotACategory
+from evtool.errors import InvalidArgument, InvalidCorrelation, InvalidMessage, NotACategory
 from evtool.names import is_category
 
 MAX_POSITION = 2**63 - 1
@@ -16,6 +16,8 @@ MAX_POSITION = 2**63 - 1
 ANY_VERSION = None
 NO_STREAM = -1
 """The expected_version of a stream that must not exist yet."""
+
+_CATEGORY_HINT = "a category is what stands before the first hyphen of a stream's name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,34 +134,80 @@ class Statistics:
 class Selection:
     """Which messages to export. Empty fields don't restrict.
 
+    All that are given must hold; of several categories, streams or types one is enough.
+
     Attributes:
         categories: names of categories; () is all messages.
+        streams: names of streams.
+        types: message types.
+        correlation: the category of metadata's correlationStreamName.
         since: the first time wanted, inclusive, with a time zone.
         until: the end of the time wanted, exclusive, with a time zone.
+        from_position: the first global position wanted, inclusive.
+        to_position: the last global position wanted, inclusive.
     """
 
     categories: tuple[str, ...] = ()
     since: datetime | None = None
     until: datetime | None = None
+    streams: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    correlation: str | None = None
+    from_position: int | None = None
+    to_position: int | None = None
 
     def __post_init__(self) -> None:
         """Refuses what could only be a mistake.
 
         Raises:
             NotACategory: a category holds a hyphen.
-            InvalidArgument: a time without a zone, or `since` after `until`.
+            InvalidCorrelation: the correlation does.
+            InvalidArgument: a time without a zone, `since` after `until`, a position that there can't be, or the first
+                behind the last.
         """
         for category in self.categories:
             if not is_category(category):
-                raise NotACategory(
-                    f"Must be a category: {category}",
-                    hint="a category is what stands before the first hyphen of a stream's name",
-                )
+                raise NotACategory(f"Must be a category: {category}", hint=_CATEGORY_HINT)
+        if self.correlation is not None and not is_category(self.correlation):
+            raise InvalidCorrelation(
+                f"Correlation must be a category (Correlation: {self.correlation})", hint=_CATEGORY_HINT
+            )
         for moment in (self.since, self.until):
             if moment is not None and moment.tzinfo is None:
                 raise InvalidArgument("since and until need a time zone", hint="use datetime.now(UTC) or tzinfo=UTC")
         if self.since and self.until and self.since > self.until:
             raise InvalidArgument("since is after until", hint="since is the earlier of the two")
+        for position in (self.from_position, self.to_position):
+            if position is not None and not 0 <= position <= MAX_POSITION:
+                raise InvalidArgument(
+                    "a number is out of range", hint="global positions begin at 1 and are of the type bigint"
+                )
+        if self.from_position is not None and self.to_position is not None and self.from_position > self.to_position:
+            raise InvalidArgument("from_position is behind to_position", hint="from_position is the smaller of the two")
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All the names in it."""
+        return (
+            *self.categories,
+            *self.streams,
+            *self.types,
+            *(() if self.correlation is None else (self.correlation,)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """Up to where a namespace is final.
+
+    Attributes:
+        position: everything at or below it is committed now or never will be; 0 where there is nothing.
+        imports: the number of the last import on record; 0 where there is none. What an import with a greater number
+            placed at or below `position` came later.
+    """
+
+    position: int
+    imports: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,19 +223,6 @@ class ExportBlock:
     lines: bytes
     count: int
     last_position: int
-
-
-@dataclass(frozen=True, slots=True)
-class ImportSummary:
-    """What an import did.
-
-    Attributes:
-        imported: how many messages.
-        last_position: the greatest global position among them; None where there were none.
-    """
-
-    imported: int
-    last_position: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from evtool.errors import NotAble
+from evtool.imports import ImportPlan, ImportRecord, ImportSummary
 from evtool.model import (
     CategoryInfo,
     ExportBlock,
-    ImportSummary,
     Message,
     MigrationStep,
     Namespace,
@@ -25,6 +25,7 @@ from evtool.model import (
     Selection,
     Statistics,
     StreamInfo,
+    Watermark,
 )
 from evtool.ndjson import Record
 
@@ -35,8 +36,14 @@ class Ability(enum.Enum):
     SQL_CONDITION = "SQL condition"
     """`condition` in reads, where the database's settings allow it."""
 
+    PARALLEL_EXPORT = "export over several connections"
+    """An export's `jobs`."""
+
     SQL_SCRIPTS = "SQL to print"
     """Migrations and namespaces as SQL for psql: `--sql`."""
+
+
+_PLAN = ImportPlan()
 
 
 class Store(abc.ABC):
@@ -50,6 +57,29 @@ class Store(abc.ABC):
     @abc.abstractmethod
     def namespace(self) -> str:
         """The namespace that the messages are in."""
+
+    @abc.abstractmethod
+    def identity(self) -> str:
+        """What tells the namespace from every other, and is the same however its database was addressed.
+
+        It holds for as long as the database's server runs; nothing else is to be read from it.
+
+        Raises:
+            NamespaceNotFound: there is none of that name.
+        """
+
+    @property
+    @abc.abstractmethod
+    def kind(self) -> str:
+        """What keeps the messages: postgresql, sqlite or lmdb. For people and for records, not to be asked in code."""
+
+    @abc.abstractmethod
+    def structure_version(self) -> str:
+        """The version of the namespace's tables.
+
+        Raises:
+            NamespaceNotFound: there is none of that name.
+        """
 
     @abc.abstractmethod
     def in_namespace(self, name: str) -> Store:
@@ -237,21 +267,50 @@ class Store(abc.ABC):
     # Moving
 
     @abc.abstractmethod
-    def export(self, selection: Selection) -> Iterator[ExportBlock]:
-        """The lines of an export: one snapshot, one pass, in global order, gap-safe, each message once.
+    def watermark(self) -> Watermark:
+        """Up to where the namespace is final, and the last import on record. Waits for writers that are busy.
 
-        Close the iterator if it isn't read to its end.
+        Raises:
+            StoreTimeout: they stay busy for too long.
+            ServerUnsuitable: the server is a standby.
         """
 
     @abc.abstractmethod
-    def import_batch(self, records: Iterable[Record]) -> ImportSummary:
-        """Writes messages at the positions that they bring, all or none, and moves the sequence above them.
+    def export(
+        self, selection: Selection, watermark: Watermark | None = None, *, jobs: int = 1
+    ) -> Iterator[ExportBlock]:
+        """The lines of an export: one snapshot, one pass, in global order, gap-safe, each message once.
+
+        Close the iterator if it isn't read to its end.
 
         Args:
-            records: checked by `ndjson.read`; the n-th is called line n in errors.
+            selection: which messages.
+            watermark: an earlier one of this namespace, to go on with an export up to the same end; None takes it now.
+            jobs: over how many connections it is read, at the most; the lines are the same.
+
+        Raises:
+            NotAble: more than one, and the store lacks Ability.PARALLEL_EXPORT.
+        """
+
+    @abc.abstractmethod
+    def import_batch(self, records: Iterable[Record], plan: ImportPlan = _PLAN) -> ImportSummary:
+        """Writes messages at the positions that they bring, all or none, moves the sequence above them, and records it.
+
+        Args:
+            records: checked by `ndjson.read`; the n-th is called line `plan.first_line + n - 1` in errors.
+            plan: how.
 
         Raises:
             ImportRefused: POSITION_EXISTS, ID_EXISTS, STREAM_POSITION_EXISTS, or what the store finds in a value.
+        """
+
+    @abc.abstractmethod
+    def import_records(self, after: int = 0, fingerprint: str | None = None) -> list[ImportRecord]:
+        """The imports on record, in the order of their numbers.
+
+        Args:
+            after: only those with a greater number.
+            fingerprint: only those of this file.
         """
 
     # Namespaces and migrations

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from datetime import UTC, datetime
+from operator import itemgetter
 
 from evtool.errors import InvalidArgument
 
@@ -14,6 +16,9 @@ _RFC_3339 = re.compile(
 # What evtool writes itself: the same, told more quickly.
 _CANONICAL = re.compile(r"[0-9]{4}-[0-9][0-9]-[0-9][0-9]T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}Z")
 _CANONICAL_LENGTH = len("2025-07-15T10:00:00.000000Z")
+_DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"0" * 9)
+_CANONICAL_SHAPE = b"0000-00-00T00:00:00.000000Z"
+_HOUR = itemgetter(slice(11, 13))
 
 
 def canonical(text: str) -> str:
@@ -35,6 +40,22 @@ def canonical(text: str) -> str:
         return render(datetime.fromisoformat(text.upper()))
     except OverflowError as error:
         raise ValueError("a time outside of the years 1 to 9999") from error
+
+
+def are_canonical(texts: list[str]) -> bool:
+    """Whether all are moments as evtool writes them, told of many at once."""
+    if set(map(len, texts)) != {_CANONICAL_LENGTH}:
+        return False
+    if "".join(texts).encode(errors="replace").translate(_DIGITS_AS_ZERO) != _CANONICAL_SHAPE * len(texts):
+        return False
+    try:
+        # the form is right; this finds the 30th of February
+        deque(map(datetime.fromisoformat, texts), maxlen=0)
+    except ValueError:
+        return False
+    # Python's newer versions read 24:00 as the next day's midnight
+    latest: str = max(map(_HOUR, texts))
+    return latest <= "23"
 
 
 def render(moment: datetime) -> str:

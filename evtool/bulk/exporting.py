@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from evtool import __version__, files, times
 from evtool.bulk import manifest
@@ -18,8 +17,10 @@ from evtool.bulk.resource import Resource
 from evtool.bulk.selecting import BulkSelection, Plan, plan
 from evtool.bulk.sources import Block, Estimate, Request, open_source
 from evtool.bulk.writers import Format, Writer
+from evtool.compression import Compression, by_suffix
 from evtool.errors import FileError, InvalidArgument
 from evtool.progress import EVERY
+from evtool.pumping import Pump
 
 BATCH = 1000
 """How many records a page of a SQLite table has, and how many a block of PostgreSQL's has at the most."""
@@ -67,7 +68,7 @@ def export_file(
     *,
     format: Format = Format.NDJSON,
     bom: bool = False,
-    compression: str | None = None,
+    compression: Compression | None = None,
     schema: str = "public",
     batch: int = BATCH,
     check_space: bool = True,
@@ -85,7 +86,7 @@ def export_file(
         selection: which records and columns; None is all.
         format: of the file.
         bom: begin with a byte-order mark.
-        compression: `gzip`, `zstd` or None.
+        compression: how the file is compressed; None goes by its suffix.
         schema: where PostgreSQL looks for a table that is named without one.
         batch: how many records are taken at once.
         check_space: refuse to begin where the disk will be too small by the estimate.
@@ -94,43 +95,51 @@ def export_file(
     Raises:
         InvalidArgument: there is no such table or field, or a value is none of its field's type.
         StoreUnreachable: the database isn't there, or went away.
-        FileError: there is not enough space, or the file can't be written.
+        FileError: there is not enough space, the file can't be written, or zstd is not installed.
     """
     if batch < 1:
         raise InvalidArgument(f"a batch has at least one record, not {batch}", hint=f"the default is {BATCH}")
+    compression = by_suffix(path) if compression is None else compression
+    beside = manifest.path_of(path) if files.is_regular(path) else None
     request = Request(what) if isinstance(what, str) else _request(what)
     with open_source(dsn, schema=schema) as source:
         planned = plan(source.table(request), selection or BulkSelection())
         source.check(planned)
         estimate = source.estimate(planned, format)
         if check_space:
-            require_space(path, estimate, compressed=compression is not None)
+            require_space(path, estimate, compressed=compression is not Compression.NONE)
         blocks = source.blocks(planned, format, batch)
         with contextlib.closing(blocks):  # type: ignore[type-var]
             # the first records before the file: a table that can't be read leaves no trace
             first = next(blocks, None)
             writer = Writer(format, [column.name for column in planned.columns], bom=bom)
-            with _output(path, compression) as output:
+            with files.open_output(
+                path, compression=compression, hashed=beside is not None, replacing=lambda: _forget(beside)
+            ) as output:
                 count = _write(output, writer, first, blocks, estimate, progress)
-                if not _is_file(path):
-                    return BulkExportSummary(count, None)
-                # what stands there describes the file that was there before
-                manifest.path_of(path).unlink(missing_ok=True)
         described = _described(request, planned, source.snapshot())
+    if beside is None:
+        return BulkExportSummary(count, None)
     manifest.write(
         BulkManifest(
             **described,
             format=format.value,
-            compression=compression,
+            compression=str(compression),
             bom=bom,
             count=count,
-            bytes=Path(path).stat().st_size,
-            sha256=manifest.sha256_of(path),
+            bytes=output.size,
+            sha256=output.sha256,
             evtool=__version__,
         ),
-        path,
+        beside,
     )
-    return BulkExportSummary(count, manifest.path_of(path))
+    return BulkExportSummary(count, beside)
+
+
+def _forget(beside: Path | None) -> None:
+    """Removes the manifest of what is about to be overwritten: none may ever lie beside a file that it is not of."""
+    if beside is not None:
+        beside.unlink(missing_ok=True)
 
 
 def _request(resource: Resource) -> Request:
@@ -149,9 +158,9 @@ def require_space(path: str, estimate: Estimate, *, compressed: bool) -> None:
     Raises:
         FileError: the disk has less than the estimate.
     """
-    if not _is_file(path):
+    if not files.is_regular(path):
         return
-    folder = Path(os.path.realpath(path)).parent
+    folder = files.target_of(path).parent
     try:
         free = shutil.disk_usage(folder).free
     except OSError as error:
@@ -165,7 +174,7 @@ def require_space(path: str, estimate: Estimate, *, compressed: bool) -> None:
 
 
 def _write(
-    output: BinaryIO,
+    output: Pump,
     writer: Writer,
     first: Block | None,
     rest: Iterator[Block],
@@ -183,15 +192,6 @@ def _write(
             progress(ExportProgress(count, estimate.records, estimate.exact))
     output.write(writer.end())
     return count
-
-
-def _output(path: str, compression: str | None) -> contextlib.AbstractContextManager[BinaryIO]:
-    return files.open_output(path, compress=compression == "gzip")
-
-
-def _is_file(path: str) -> bool:
-    """Whether a path is, or will be, an ordinary file, and not standard output, a pipe or a device."""
-    return path != files.STANDARD and (not Path(path).exists() or Path(path).is_file())
 
 
 def _described(request: Request, planned: Plan, snapshot: dict[str, Any]) -> dict[str, Any]:

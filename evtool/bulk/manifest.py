@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from evtool import files
-
-SUFFIX = ".manifest.json"
+from evtool.errors import FileError
+from evtool.manifest import path_beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,7 @@ class BulkManifest:
         table: the table, as the source names it.
         resource: the resource that described it; None where the catalog did.
         format: ndjson, json or csv.
-        compression: gzip or zstd; None for none.
+        compression: none, gzip or zstd.
         bom: whether it begins with a byte-order mark.
         columns: name, type in the source, and kind (how values are written) of each, in order.
         order: the total order of its records.
@@ -36,7 +35,7 @@ class BulkManifest:
     table: str
     resource: str | None
     format: str
-    compression: str | None
+    compression: str
     bom: bool
     columns: list[dict[str, str]]
     order: list[str]
@@ -50,21 +49,20 @@ class BulkManifest:
 
 def path_of(path: str) -> Path:
     """The manifest of a file."""
-    return Path(path + SUFFIX)
+    return path_beside(path)
 
 
-def write(manifest: BulkManifest, path: str) -> None:
-    """Writes the manifest of a file beside it.
+def write(manifest: BulkManifest, path: Path) -> None:
+    """Writes a manifest; it appears when it is complete.
 
     Raises:
         FileError: it can't be written.
     """
     text = json.dumps(asdict(manifest), ensure_ascii=False, indent=2) + "\n"
-    with files.open_output(str(path_of(path)), compress=False) as output:
-        output.write(text.encode())
-
-
-def sha256_of(path: str) -> str:
-    """The checksum of a file's bytes on disk."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with files.replaced(path) as file:
+            file.write(text.encode())
+    except OSError as error:
+        raise FileError(
+            f"can't write the manifest {path}: {error.strerror or error}", hint="the export itself is complete"
+        ) from error

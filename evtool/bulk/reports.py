@@ -13,13 +13,15 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from evtool import files
 from evtool.bulk.framing import REJECT_COLUMNS, Framer
 from evtool.bulk.ledger import FailedBatch, Ledger
 from evtool.bulk.loading import Outcome, Reject
 from evtool.bulk.resource import Resource
+from evtool.compression import by_suffix, without_suffix
+from evtool.pumping import Pump
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +108,15 @@ def path_of(reject_file: str, resource: Resource | None) -> str:
 @contextlib.contextmanager
 def reject_file(path: str, *, several: bool) -> Iterator[RejectFile]:
     """Opens a file of rejects: CSV if its name ends so, else NDJSON. It appears when it is complete."""
-    with files.open_output(path, compress=path.endswith(".gz")) as stream:
-        as_csv = path.removesuffix(".gz").lower().endswith(".csv")
+    with files.open_output(path, compression=by_suffix(path)) as stream:
+        as_csv = without_suffix(path).lower().endswith(".csv")
         yield RejectFile(stream, as_csv=as_csv, several=several)
 
 
 class RejectFile:
     """Writes rejects."""
 
-    def __init__(self, stream: BinaryIO, *, as_csv: bool, several: bool) -> None:
+    def __init__(self, stream: Pump, *, as_csv: bool, several: bool) -> None:
         self._stream = stream
         self._as_csv = as_csv
         self._several = several

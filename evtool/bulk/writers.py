@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from json.encoder import encode_basestring
 
 from evtool.bulk.cells import csv_quoted
+from evtool.compression import without_suffix
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -22,6 +23,12 @@ class Format(enum.Enum):
 
     CSV = "csv"
     """RFC 4180: a header, CRLF, quotes where they are needed. Null is nothing, an empty text is `""`."""
+
+    @classmethod
+    def of(cls, name: str) -> Format:
+        """The form that a file's name asks for, perhaps before the suffix of a compression; NDJSON without any."""
+        bare = without_suffix(name)
+        return next((one for one in cls if bare.endswith(f".{one.value}")), cls.NDJSON)
 
     @property
     def is_json(self) -> bool:

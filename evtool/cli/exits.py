@@ -1,14 +1,17 @@
 """The one place that decides an exit code, and how an error is shown.
 
-0 done, 1 failed, 2 usage, 3 store unreachable, 4 conflict or difference, 5 some records rejected, 130 interrupted.
+0 done, 1 failed, 2 usage, 3 store unreachable, 4 conflict or difference, 5 some records rejected, 130 interrupted,
+129 and 143 ended by SIGHUP and SIGTERM.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import traceback
+from types import FrameType
 
 import click
 
@@ -17,6 +20,7 @@ from evtool.errors import (
     EvtoolError,
     IdempotencyKeyTaken,
     ImportRefused,
+    IncrementRefused,
     InvalidArgument,
     NamespaceExists,
     StoreUnreachable,
@@ -29,15 +33,34 @@ USAGE = 2
 UNREACHABLE = 3
 CONFLICT = 4
 REJECTED = 5
-INTERRUPTED = 130
+SIGNALLED = 128
+"""And the number of the signal: 130 for Ctrl-C, as shells have it."""
 
 _CODES: tuple[tuple[type[EvtoolError], int], ...] = (
     (StoreUnreachable, UNREACHABLE),
     (WriteConflict, CONFLICT),
     (NamespaceExists, CONFLICT),
     (IdempotencyKeyTaken, CONFLICT),
+    (IncrementRefused, CONFLICT),
     (InvalidArgument, USAGE),
 )
+
+# The signal that interrupts: this one, SIGTERM or SIGHUP.
+_ended_by = signal.SIGINT
+
+
+def end_orderly() -> None:
+    """From now on SIGTERM and SIGHUP end the program as Ctrl-C does: nothing stays half done, no temporary file."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # what was told to ignore it, as by nohup, goes on ignoring it
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    global _ended_by
+    _ended_by = signal.Signals(number)
+    raise KeyboardInterrupt
 
 
 def code_of(error: EvtoolError) -> int:
@@ -82,8 +105,9 @@ def run(command: click.Command) -> int:
         output.talk(f"evtool: {error.format_message()}")
         return FAILED
     except (KeyboardInterrupt, click.Abort):
-        output.talk("evtool: interrupted; nothing is half done")
-        return INTERRUPTED
+        what = "interrupted" if _ended_by == signal.SIGINT else f"ended by {_ended_by.name}"
+        output.talk(f"evtool: {what}; nothing is half done")
+        return SIGNALLED + _ended_by
     except BrokenPipeError:
         # whoever read our output has seen enough, as `head` does; Python's own flush at exit must not complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -18,8 +18,10 @@ _COMMANDS = {
     "streams": "evtool.cli.listing:streams",
     "categories": "evtool.cli.listing:categories",
     "stats": "evtool.cli.listing:stats",
-    "export": "evtool.cli.transfer:export",
-    "import": "evtool.cli.transfer:import_",
+    "export": "evtool.cli.export:export",
+    "import": "evtool.cli.import_:import_",
+    "verify": "evtool.cli.verify:verify",
+    "copy": "evtool.cli.copy:copy",
     "bulk": "evtool.cli.bulk.group:bulk",
     "db": "evtool.cli.db:db",
 }
@@ -58,4 +60,5 @@ def cli() -> None:
 
 def main() -> None:
     """The console script."""
+    exits.end_orderly()
     sys.exit(exits.run(cli))

@@ -20,12 +20,26 @@ if TYPE_CHECKING:
 
 _verbose = False
 _json_events = False
+_bar: tqdm[Any] | None = None
 
 
 def be_verbose() -> None:
-    """From now on errors come with their traceback."""
+    """From now on errors come with their traceback, and what the stores tell of their work is shown."""
+    import logging
+
     global _verbose
+    if _verbose:
+        return
     _verbose = True
+
+    class Told(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if not _json_events:
+                talk(f"evtool: {record.getMessage()}")
+
+    stores = logging.getLogger("evtool")
+    stores.addHandler(Told())
+    stores.setLevel(logging.INFO)
 
 
 def is_verbose() -> bool:
@@ -46,6 +60,9 @@ def wants_json_events() -> bool:
 
 def talk(text: str) -> None:
     """Prints a line for people, on stderr."""
+    if _bar is not None:
+        # it is drawn again, below the line
+        _bar.clear()
     click.echo(text, err=True)
 
 
@@ -104,9 +121,8 @@ class Meter:
             verb: "imported" or "exported".
             total_bytes: of the input, for a bar that knows its end.
         """
-        global _json_events
+        global _json_events, _bar
         self._json = _json_events = mode == "json"
-        self._bar: tqdm[Any] | None = None
         self._verb = verb
         self._quiet = mode == "none"
         self._by_bytes = total_bytes is not None
@@ -115,29 +131,48 @@ class Meter:
             from tqdm import tqdm
 
             unit = "B" if self._by_bytes else " events"
-            self._bar = tqdm(total=total_bytes, file=sys.stderr, desc=verb, leave=False, unit=unit, unit_scale=True)
+            _bar = tqdm(total=total_bytes, file=sys.stderr, desc=verb, leave=False, unit=unit, unit_scale=True)
 
     def __call__(self, progress: Progress) -> None:
         """Shows a moment."""
         if self._json:
             talk(f'{{"{self._verb}":{progress.count},"gpos":{progress.position}}}')
-        elif self._bar is not None:
+        elif _bar is not None:
             value = (progress.bytes_read or 0) if self._by_bytes else progress.count
             if self._by_bytes:
-                self._bar.set_postfix_str(f"{progress.count:,} events", refresh=False)
-            self._bar.update(value - self._bar.n)
+                rate = progress.count / max(time.monotonic() - self._start, 0.001)
+                _bar.set_postfix_str(f"{progress.count:,} events, {rate:,.0f}/s", refresh=False)
+            _bar.update(value - _bar.n)
 
     def close(self) -> None:
         """Takes the bar away."""
-        if self._bar is not None:
-            self._bar.close()
+        global _bar
+        if _bar is not None:
+            _bar.close()
+            _bar = None
 
-    def done(self, count: int, position: int | None) -> None:
-        """Says what was done."""
+    def done(
+        self, count: int, position: int | None, *, skipped: int | None = None, dry_run: bool = False, note: str = ""
+    ) -> None:
+        """Says what was done.
+
+        Args:
+            count: how many messages.
+            position: the greatest global position among them.
+            skipped: how many were there already, where that was asked.
+            dry_run: whether none of it was kept.
+            note: what else people should know.
+        """
         self.close()
         elapsed = f"{time.monotonic() - self._start:.1f}s"
         if self._json:
-            talk(f'{{"done":true,"{self._verb}":{count},"elapsed":"{elapsed}"}}')
+            left_out = "" if skipped is None else f'"skipped":{skipped},'
+            tried = '"dry_run":true,' if dry_run else ""
+            talk(f'{{"done":true,"{self._verb}":{count},{left_out}{tried}"elapsed":"{elapsed}"}}')
         elif not self._quiet:
             last = f", the last at global position {position}" if position is not None else ""
-            talk(f"Done. {count} events {self._verb} in {elapsed}{last}.")
+            left_out = f", {skipped} were there already" if skipped is not None else ""
+            if dry_run:
+                talk(f"Dry run: {count} events would be {self._verb}{last}{left_out}; nothing was kept{note}.")
+            else:
+                talk(f"Done. {count} events {self._verb} in {elapsed}{last}{left_out}{note}.")

@@ -7,6 +7,8 @@ benchmark writes: one attribute and two.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from psycopg import Connection, sql
 
 CATEGORIES = (
@@ -14,17 +16,26 @@ CATEGORIES = (
     *("order", "order", "payment", "payment", "shipment", "account:command", "invoice", "audit"),
 )
 
+SLICE = "slice"
+"""A category of its own that every hundredth event is in."""
+SLICE_SHARE = 100
+
+START = datetime(2025, 1, 1, tzinfo=UTC)
+STEP = timedelta(milliseconds=137)
+"""When the first event happens, and how long after it the next."""
+
 # A stream has that many messages; it gets one of them every time all others of its slot have had theirs.
 _STREAM_LENGTH = 50
 
 _FILL = sql.SQL("""
 INSERT INTO {table} (global_position, position, time, stream_name, type, data, metadata, id)
 SELECT
-  {offset} + n + n / 7, n / (16 * {streams}), timestamp '2025-01-01' + n * interval '137 ms',
+  {offset} + n + n / 7, n / (16 * {streams}), {start} + n * {step},
   slot || '-' || key, 'SomethingHappened' || n % 12,
   {data}, {metadata}, hash::uuid
 FROM (
-  SELECT n, {prefix} || ({categories}::text[])[1 + n % 16] AS slot, md5({prefix} || n)::text AS hash,
+  SELECT n, {prefix} || CASE n % {share} WHEN 50 THEN {slice} ELSE ({categories}::text[])[1 + n % 16] END AS slot,
+    md5({prefix} || n)::text AS hash,
     md5((n % 16) || '/' || n / 16 % {streams})::uuid::text AS key
   FROM generate_series(1, {count}::bigint) AS n
 ) AS source
@@ -63,6 +74,10 @@ def fill(
             metadata=_LARGE_METADATA if large else _SMALL_METADATA,
             categories=sql.Literal(list(CATEGORIES)),
             count=sql.Literal(count),
+            share=sql.Literal(SLICE_SHARE),
+            slice=sql.Literal(SLICE),
+            start=sql.Literal(START.replace(tzinfo=None)),
+            step=sql.Literal(STEP),
         )
     )
     sequence = sql.Identifier(schema, "messages_global_position_seq").as_string(connection)

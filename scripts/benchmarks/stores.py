@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import io
-import sqlite3
+import shutil
 import statistics
 import tempfile
-import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
-import lmdb
 import psycopg
-from benchmarks import events
+from benchmarks import bare, events
+from benchmarks.bare import BareLMDB, BareSQLite
 from benchmarks.measuring import Row, compared, in_turn, say, seconds
 
 import evtool
-from evtool import ndjson
+from evtool import contract, ndjson
 from evtool.store import Store
-from evtool.stores.sqlite import importing
 
-_COLUMNS = "id, stream_name, type, position, global_position, data, metadata, time"
-_INSERT = "INSERT INTO messages (id, stream_name, type, position, data, metadata, time) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _DATA = '{"attribute":"some value"}'
-_POSITION_BYTES = 8
-_NOW = "2025-07-15T10:00:00.000000Z"
 
 # What was asked for, in milliseconds: PostgreSQL, SQLite in a file, SQLite in memory.
 _LIMITS = {
@@ -59,8 +55,8 @@ def measure(dsn: str, count: int, rounds: int) -> Iterator[Row]:
                 yield from _latencies(name, store, column)
         say(f"import and export of {count:,} events")
         lines = _lines(dsn, count)
-        yield from _sqlite(Path(folder), lines, rounds)
-        yield from _lmdb(Path(folder), lines, rounds)
+        yield from _local("SQLite", "sqlite", Path(folder), lines, rounds)
+        yield from _local("LMDB", "lmdb", Path(folder), lines, rounds)
 
 
 def _lines(dsn: str, count: int) -> bytes:
@@ -107,145 +103,98 @@ def _latencies(name: str, store: Store, column: int) -> Iterator[Row]:
         )
 
 
-def _sqlite(folder: Path, lines: bytes, rounds: int) -> Iterator[Row]:
-    rows = list(importing._Rows(ndjson.read(io.BytesIO(lines))).all())  # noqa: SLF001 - the very rows that it inserts
+def _local(name: str, scheme: str, folder: Path, lines: bytes, rounds: int) -> Iterator[Row]:
+    """A store of files against its driver."""
+    rows = bare.rows_of(ndjson.read(io.BytesIO(lines)), contract.correlation_of)
     count = len(rows)
 
-    def fresh() -> Store:
-        store = evtool.connect(f"sqlite://{folder}/{uuid.uuid4().hex}")
+    def fresh(where: Path | None = None) -> Store:
+        store = evtool.connect(f"{scheme}://{where or folder / uuid.uuid4().hex}")
         store.migrate()
         store.get_all_messages()
         return store
 
-    def bare(store: Store) -> sqlite3.Connection:
-        [path] = list(store._namespaces.folder.glob("*-*.sqlite"))  # type: ignore[attr-defined] # noqa: SLF001
-        connection = sqlite3.connect(path, isolation_level=None)
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA cache_size = -32768")
-        return connection
+    def driver_at(where: Path | None = None) -> BareSQLite | BareLMDB:
+        where = where or folder / uuid.uuid4().hex
+        return BareSQLite(where) if scheme == "sqlite" else BareLMDB(where)
 
     def ours_in() -> float:
         with fresh() as store:
             return count / seconds(lambda: store.import_batch(ndjson.read(io.BytesIO(lines))))
 
-    def bare_in() -> float:
-        with fresh() as store:
-            connection = bare(store)
-            start = time.perf_counter()
-            connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(importing._INSERT, rows)  # noqa: SLF001
-            connection.execute("COMMIT")
-            taken = time.perf_counter() - start
-            connection.close()
-            return count / taken
+    def driver_in(load: Callable[[Any], object]) -> float:
+        with closing(driver_at()) as driver:
+            return count / seconds(lambda: load(driver))
 
     yield compared(
-        "SQLite: import into an empty namespace",
+        f"{name}: import into an empty namespace",
         "events/s",
-        in_turn(ours_in, bare_in, rounds),
-        side="executemany of the same rows",
+        in_turn(ours_in, lambda: driver_in(lambda driver: driver.load(rows)), rounds),
+        side="executemany of the rows" if scheme == "sqlite" else "putmulti of what it makes of the rows",
         target=0.8,
         higher_is_better=True,
-        note="ours parses and checks the file as well, and builds the indexes afterwards",
+        note="ours reads and checks a file; the driver's rows lie ready in memory, and it checks nothing",
     )
-    with fresh() as store:
+    source = folder / uuid.uuid4().hex
+    with fresh(source) as store:
         store.import_batch(ndjson.read(io.BytesIO(lines)))
-        connection = bare(store)
-        query = f"SELECT {_COLUMNS} FROM messages ORDER BY global_position"
-        samples = in_turn(
-            lambda: count / seconds(lambda: sum(block.count for block in store.export(evtool.Selection()))),
-            lambda: count / seconds(lambda: sum(1 for _ in connection.execute(query))),
-            rounds,
-        )
+    # each side has its own files: LMDB may be opened once in a process, and neither is to pay for the other's writes
+    [found] = [one for one in source.iterdir() if not one.name.startswith("registry")]
+    copied = folder / uuid.uuid4().hex
+    (shutil.copy if scheme == "sqlite" else shutil.copytree)(found, copied)
+    with fresh(source) as store, closing(driver_at(copied)) as driver:
+        if isinstance(driver, BareLMDB):
+            pairs = driver.pairs()
+            yield compared(
+                f"{name}: import into an empty namespace",
+                "events/s",
+                in_turn(ours_in, lambda: driver_in(lambda driver: driver.load_pairs(pairs)), rounds),
+                side="putmulti of pairs that lie ready, sorted",
+                target=None,
+                higher_is_better=True,
+                note="the least that LMDB can do: nothing is read, made or sorted",
+            )
+            del pairs
         yield compared(
-            "SQLite: export", "events/s", samples, side="fetching the same rows", target=None, higher_is_better=True
+            f"{name}: export",
+            "events/s",
+            in_turn(
+                lambda: count / seconds(lambda: sum(block.count for block in store.export(evtool.Selection()))),
+                lambda: count / seconds(lambda: sum(1 for _ in driver.all())),
+                rounds,
+            ),
+            side="fetching the same rows",
+            target=None,
+            higher_is_better=True,
+            note="ours writes the lines of a file",
         )
-        yield from _sqlite_calls(store, connection, rounds)
-        connection.close()
+        yield from _calls(name, store, driver, rounds)
 
 
-def _sqlite_calls(store: Store, connection: sqlite3.Connection, rounds: int) -> Iterator[Row]:
-    last = "SELECT max(position) FROM messages WHERE stream_name = ?"
-
-    def write(number: int) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        position = connection.execute(last, ("bare-1",)).fetchone()[0]
-        first = 0 if position is None else position + 1
-        for step in range(number):
-            row = (str(uuid.uuid4()), "bare-1", "Deposited", first + step, _DATA, None, _NOW)
-            connection.execute(_INSERT, row)
-        connection.execute("COMMIT")
-
-    batch = [evtool.NewMessage("Deposited", _DATA)] * 100
-    page = f"SELECT {_COLUMNS} FROM messages WHERE stream_name = ? AND position >= 0 ORDER BY position LIMIT 10"
-    category = (
-        f"SELECT {_COLUMNS} FROM messages WHERE category = ? AND global_position >= 1 ORDER BY global_position LIMIT 10"
-    )
+def _calls(name: str, store: Store, driver: BareSQLite | BareLMDB, rounds: int) -> Iterator[Row]:
+    """Single calls, each side on files of its own."""
+    batch, data = [evtool.NewMessage("Deposited", _DATA)] * 100, [_DATA] * 100
     calls: tuple[tuple[str, Callable[[], object], Callable[[], object]], ...] = (
-        ("write", lambda: store.write_message(None, "ours-1", "Deposited", _DATA), lambda: write(1)),
-        ("batch of 100", lambda: store.write_messages("ours-1", batch), lambda: write(100)),
+        (
+            "write",
+            lambda: store.write_message(None, "ours-1", "Deposited", _DATA),
+            lambda: driver.write("ours-1", data[:1]),
+        ),
+        ("batch of 100", lambda: store.write_messages("ours-1", batch), lambda: driver.write("ours-1", data)),
         (
             "stream read of 10",
             lambda: store.get_stream_messages("ours-1", 0, 10),
-            lambda: connection.execute(page, ("ours-1",)).fetchall(),
+            lambda: driver.stream("ours-1", 10),
         ),
         (
             "category read of 10",
             lambda: store.get_category_messages("order", 1, 10),
-            lambda: connection.execute(category, ("order",)).fetchall(),
+            lambda: driver.category("order", 10),
         ),
     )
-    for what, ours, bare in calls:
-        samples = in_turn(_microseconds(ours), _microseconds(bare), rounds)
-        yield compared(f"SQLite: {what}", "µs", samples, side="sqlite3 alone", target=None)
-
-
-def _lmdb(folder: Path, lines: bytes, rounds: int) -> Iterator[Row]:
-    with evtool.connect(f"lmdb://{folder}/source") as store:
-        store.migrate()
-        count = store.import_batch(ndjson.read(io.BytesIO(lines))).imported
-    tables = _tables(folder / "source")
-
-    def ours_in() -> float:
-        with evtool.connect(f"lmdb://{folder}/{uuid.uuid4().hex}") as store:
-            store.migrate()
-            return count / seconds(lambda: store.import_batch(ndjson.read(io.BytesIO(lines))))
-
-    def bare_in() -> float:
-        environment = lmdb.open(str(folder / uuid.uuid4().hex), map_size=1 << 34)
-        start = time.perf_counter()
-        with environment.begin(write=True) as transaction:
-            for pairs in tables:
-                transaction.cursor().putmulti(pairs)
-        taken = time.perf_counter() - start
-        environment.close()
-        return count / taken
-
-    yield compared(
-        "LMDB: import into an empty namespace",
-        "events/s",
-        in_turn(ours_in, bare_in, rounds),
-        side="putmulti of the same pairs",
-        target=0.8,
-        higher_is_better=True,
-        note="ours parses and checks the file as well; the pairs are put in the order in which the import makes them",
-    )
-
-
-def _tables(folder: Path) -> list[list[tuple[bytes, bytes]]]:
-    """Every pair of an imported namespace, by the kind of its key, in the order in which an import puts them."""
-    [path] = [one.parent for one in folder.rglob("data.mdb") if one.parent.name != "registry"]
-    environment = lmdb.open(str(path), readonly=True)
-    tables: dict[bytes, list[tuple[bytes, bytes]]] = {}
-    with environment.begin() as transaction:
-        for key, value in transaction.cursor():
-            tables.setdefault(bytes(key[:1]), []).append((bytes(key), bytes(value)))
-    environment.close()
-    for pairs in tables.values():
-        if len(pairs[0][1]) == _POSITION_BYTES:
-            # ids and stream positions are random, and their value is the global position
-            pairs.sort(key=lambda pair: pair[1])
-    return list(tables.values())
+    for what, ours, other in calls:
+        samples = in_turn(_microseconds(ours), _microseconds(other), rounds)
+        yield compared(f"{name}: {what}", "µs", samples, side="the driver alone", target=None)
 
 
 def _microseconds(call: Callable[[], object]) -> Callable[[], float]:

@@ -106,6 +106,45 @@ class _Transfer:
         note = "psycopg in a running process, row by row, the rows thrown away"
         side = "psycopg, COPY (…) TO STDOUT"
         yield compared(what, "events/s", samples, side=side, target=None, higher_is_better=True, note=note)
+        for option, target in (("--gzip", 2 / 3), ("--zstd", None)):
+            samples = in_turn(
+                lambda option=option: self._rate(seconds(lambda: self._evtool(*ours, option))),  # type: ignore[misc]
+                lambda: self._rate(seconds(lambda: self._evtool(*ours))),
+                rounds,
+            )
+            side = "the same without"
+            yield compared(f"{what}, {option}", "events/s", samples, side=side, target=target, higher_is_better=True)
+        yield from self._slices(rounds)
+
+    def _slices(self, rounds: int) -> Iterator[Row]:
+        """Rows on exports of a part, in a running process: its start would take longer than they do."""
+        share = events.SLICE_SHARE
+        with evtool.connect(self._dsn, _SOURCE) as store:
+            positions = evtool.Selection(to_position=self._count // share)
+            slices = {
+                "by category": evtool.Selection((events.SLICE,)),
+                "by position": positions,
+                "by time": evtool.Selection(until=events.START + events.STEP * (self._count // share)),
+            }
+
+            def export(selection: evtool.Selection) -> None:
+                for _ in store.export(selection):
+                    pass
+
+            for name, selection in slices.items():
+                samples = in_turn(
+                    lambda selection=selection: seconds(lambda: export(selection)) * 1000,  # type: ignore[misc]
+                    lambda: seconds(lambda: export(evtool.Selection())) * 1000 / share,
+                    rounds,
+                )
+                yield compared(
+                    f"export of 1 % of {self._count:,} events, {name}",
+                    "ms",
+                    samples,
+                    side="a hundredth of the time of them all",
+                    target=1 / 3,
+                    note="in a running process; it finds the watermark first, as the whole does",
+                )
 
     def imports(self, rounds: int) -> Iterator[Row]:
         """Rows on import, into a namespace with rows and into an empty one."""
@@ -135,10 +174,38 @@ class _Transfer:
             side = r"psql, \copy into the same indexed table"
             note = "the start of the process included on both sides; evtool reads and checks NDJSON"
             yield compared(what, "events/s", samples, side=side, target=target, higher_is_better=True, note=note)
+        yield from self._ways(rounds)
         for schema in names:
             self._new_namespace(schema)
         self._lines.unlink()
         self._rows.unlink()
+
+    def _ways(self, rounds: int) -> Iterator[Row]:
+        """Rows on the other ways in, each against an import of the same file into an empty namespace."""
+        options = {
+            "--on-conflict skip, nothing is there": ["--on-conflict", "skip"],
+            "--on-conflict skip, all is there": ["--on-conflict", "skip"],
+            "--force": ["--force", "--yes"],
+            "--batch-size 10000 --resume": ["--batch-size", "10000", "--resume"],
+        }
+        for name, given in options.items():
+
+            def run(schema: str, given: list[str], *, filled: bool) -> float:
+                self._new_namespace(schema)
+                if filled:
+                    self._evtool("import", "-n", schema, "-i", str(self._lines))
+                took = self._rate(seconds(lambda: self._evtool("import", "-n", schema, "-i", str(self._lines), *given)))
+                self._require_count(schema, self._count)
+                return took
+
+            filled = name in {"--on-conflict skip, all is there", "--force"}
+            samples = in_turn(
+                lambda given=given, filled=filled: run(_OURS, given, filled=filled),  # type: ignore[misc]
+                lambda: run(_OTHER, [], filled=False),
+                rounds,
+            )
+            what = f"import of {self._count:,} events, {name}"
+            yield compared(what, "events/s", samples, side="without", target=None, higher_is_better=True)
 
     def memory(self) -> Iterator[Row]:
         """Rows on peak memory."""

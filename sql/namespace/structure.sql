@@ -50,3 +50,31 @@ CREATE INDEX messages_category ON messages (
 );
 
 INSERT INTO evtool_version (version_num) VALUES ('0001');
+
+-- Running upgrade 0001 -> 0002
+
+CREATE TABLE imports (
+  number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  imported_at timestamp without time zone NOT NULL DEFAULT (clock_timestamp() AT TIME ZONE 'utc'),
+  source text NOT NULL,
+  fingerprint text,
+  options text NOT NULL,
+  last_line bigint NOT NULL,
+  imported bigint NOT NULL,
+  skipped bigint NOT NULL,
+  first_position bigint,
+  last_position bigint,
+  replaced boolean NOT NULL,
+  complete boolean NOT NULL
+);
+
+CREATE INDEX imports_fingerprint ON imports (fingerprint, number) WHERE fingerprint IS NOT NULL;
+
+CREATE INDEX messages_time ON messages USING brin (
+  time,
+  type text_bloom_ops (n_distinct_per_range = 200)
+) WITH (pages_per_range = 32);
+
+ALTER TABLE messages SET (autovacuum_vacuum_insert_scale_factor = 0.05);
+
+UPDATE evtool_version SET version_num='0002' WHERE evtool_version.version_num = '0001';

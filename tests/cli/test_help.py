@@ -53,7 +53,10 @@ def test_help_and_version_are_printed_by_python_m_evtool() -> None:
     assert Cli()("-h").ok().out == done.out
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["export", "--help"], ["migrate", "--help"], ["write", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], *([name, "--help"] for name in ("export", "import", "verify", "copy", "migrate", "write"))],
+)
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     """Help starts quickly, for it loads no driver, no Alembic and no parser."""
     program = (

@@ -68,13 +68,16 @@ def _half_import(cli: Cli, wait_for: Wait, *, sent: int) -> subprocess.Popen[byt
 
 
 def _half_export(cli: Cli, wait_for: Wait, target: Path | None) -> subprocess.Popen[bytes]:
-    """An export that has begun and can't go on: to stdout, which nobody reads, or to a file, stopped by a signal."""
+    """An export that has begun and can't go on: to stdout, which nobody reads, or to a file, stopped by a signal.
+
+    It has one try, so that whatever happens is its end.
+    """
     if target is None:
-        process = cli.start("export")
+        process = cli.start("export", "--retries", "0")
         assert process.stdout is not None
         process.stdout.read(1)
     else:
-        process = cli.start("export", "-o", target, "--progress", "json")
+        process = cli.start("export", "--retries", "0", "-o", target, "--progress", "json")
         assert process.stderr is not None
         process.stderr.readline()
         process.send_signal(signal.SIGSTOP)
@@ -173,7 +176,7 @@ def test_an_export_to_a_pipe_whose_server_session_ends_says_so(
     cli: Cli, wait_for: Wait, dsn: str, filled: bytes
 ) -> None:
     """Whoever reads the pipe gets whole lines, and the exit code tells that they are not all."""
-    process = cli.start("export", bufsize=0)
+    process = cli.start("export", "--retries", "0", bufsize=0)
     assert process.stdout is not None
     first = process.stdout.read(1)
     _terminate(dsn, wait_for("COPY"))

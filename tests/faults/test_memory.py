@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -57,9 +58,21 @@ def _peak(cli: Cli, *arguments: str | Path) -> int:
     return int(done.stdout)
 
 
+def _turn(path: Path, turned: Path, size: int) -> None:
+    """Writes the lines of a file in another order: the second half first."""
+    with path.open("rb") as file, turned.open("wb") as out:
+        for _ in range(size // 2):
+            file.readline()
+        shutil.copyfileobj(file, out)
+        rest = path.stat().st_size - out.tell()
+        file.seek(0)
+        out.write(file.read(rest))
+
+
 def test_memory_stays_constant(cli: Cli, dsn: str, files: dict[int, Path], tmp_path: Path) -> None:
-    """200,000 messages take less than 100 MB, and no more than 50,000 do, on the way in and on the way out."""
-    peaks: dict[str, dict[int, int]] = {"import": {}, "export": {}, "gzip": {}}
+    """200,000 messages take less than 100 MB, and no more than 50,000 do, whichever way they go."""
+    names = ("import", "export", "gzip", "zstd", "jobs", "verify", "verify in any order", "copy")
+    peaks: dict[str, dict[int, int]] = {name: {} for name in names}
     for size, path in files.items():
         namespace = f"memory_{size}"
         own = Cli(dsn, namespace)
@@ -67,9 +80,17 @@ def test_memory_stays_constant(cli: Cli, dsn: str, files: dict[int, Path], tmp_p
         peaks["import"][size] = _peak(own, "import", "-i", path)
         peaks["export"][size] = _peak(own, "export", "-o", tmp_path / "out")
         peaks["gzip"][size] = _peak(own, "export", "--gzip")
+        peaks["zstd"][size] = _peak(own, "export", "--zstd")
+        peaks["jobs"][size] = _peak(own, "export", "--jobs", "4")
         with (tmp_path / "out").open("rb") as out:
             assert sum(1 for _ in out) == size
-        own("ns", "delete", namespace, "--yes").ok()
+        peaks["verify"][size] = _peak(own, "verify", path)
+        _turn(path, tmp_path / "turned", size)
+        peaks["verify in any order"][size] = _peak(own, "verify", tmp_path / "turned")
+        own("ns", "create", "memory_copy").ok()
+        peaks["copy"][size] = _peak(own, "copy", "--from-namespace", namespace, "--to-namespace", "memory_copy")
+        for name in (namespace, "memory_copy"):
+            own("ns", "delete", name, "--yes").ok()
     small, large = _SIZES
     for what, peak in peaks.items():
         assert peak[large] < _LIMIT, (what, peak)

@@ -26,14 +26,14 @@ Dump = Callable[..., str]
 
 REVISION = '''"""A migration of a release to come.
 
-Revision ID: 0002
-Revises: 0001
+Revision ID: 0003
+Revises: 0002
 """
 
 from evtool.stores.postgres.structure import execute
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 branch_labels = None
 depends_on = None
 
@@ -112,11 +112,11 @@ def admin(empty_dsn: str) -> Iterator[psycopg.Connection]:
 class Release:
     """A copy of evtool in a folder of its own, to be changed and run as another version."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, version: str = "999.0") -> None:
         self.folder = folder
         for part in ("evtool", "sql", "alembic", "scripts"):
             shutil.copytree(CHECKOUT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-        self.edit("evtool/__init__.py", evtool.__version__, "999.0")
+        self.edit("evtool/__init__.py", evtool.__version__, version)
 
     def edit(self, path: str, old: str, new: str) -> None:
         """Replaces a text in a file."""
@@ -171,8 +171,18 @@ class Release:
 def newer_release(tmp_path_factory: pytest.TempPathFactory) -> Release:
     """A release with one more migration of namespaces and one changed function."""
     release = Release(tmp_path_factory.mktemp("release"))
-    release.add("alembic/namespace/versions/0002_note.py", REVISION)
+    release.add("alembic/namespace/versions/0003_note.py", REVISION)
     release.edit("sql/namespace/functions/message_store_version.sql", "'1.3.0'::varchar", "'1.4.0'::varchar")
+    release.generate()
+    return release
+
+
+@pytest.fixture(scope="module")
+def older_release(tmp_path_factory: pytest.TempPathFactory) -> Release:
+    """A release that knows only the first migration of namespaces."""
+    release = Release(tmp_path_factory.mktemp("older"), "0.0.1")
+    for later in sorted((release.folder / "alembic" / "namespace" / "versions").glob("*.py"))[1:]:
+        later.unlink()
     release.generate()
     return release
 

@@ -27,18 +27,18 @@ def test_an_upgrade_is_pending_and_then_done(newer_release: Any, old_dsn: str, a
     """The newer release sees what is pending, brings each namespace up with its messages, and then does nothing."""
     assert newer_release.status(old_dsn).splitlines() == [
         "None 0001 [] current",
-        "message_store 0001 ['0002'] outdated",
-        "orders 0001 ['0002'] outdated",
+        "message_store 0002 ['0003'] outdated",
+        "orders 0002 ['0003'] outdated",
     ]
     assert newer_release.migrate(old_dsn).splitlines() == [
         "None current 0001",
-        "message_store upgraded 0002",
-        "orders upgraded 0002",
+        "message_store upgraded 0003",
+        "orders upgraded 0003",
     ]
     assert newer_release.migrate(old_dsn).splitlines() == [
         "None current 0001",
-        "message_store current 0002",
-        "orders current 0002",
+        "message_store current 0003",
+        "orders current 0003",
     ]
     assert admin.execute("SELECT stream_name, note FROM orders.messages").fetchall() == [("a-1", "50 % :x a[1:2]")]
     assert admin.execute("SELECT orders.message_store_version()").fetchone() == ("1.4.0",)
@@ -75,7 +75,7 @@ def test_this_release_then_keeps_its_hands_off(newer_release: Any, old_dsn: str,
     with evtool.connect(old_dsn, "orders") as store:
         with pytest.raises(DatabaseTooNew):
             store.migrate()
-        assert "0002" in (store.migration_status()[2].note or "")
+        assert "0003" in (store.migration_status()[2].note or "")
         assert store.write_message(None, "a-1", "T", {}) == 1
     assert dump(old_dsn, "orders") == before
 
@@ -87,7 +87,7 @@ def test_install_sql_of_the_newer_release_leaves_upgrading_to_migrate(
     before = dump(old_dsn, "orders")
     install = newer_release.folder / "sql" / "namespace" / "install.sql"
     done = psql(old_dsn, file=install, ns="orders", fails=True)
-    assert "has structure 0001, and these functions need 0002" in done.stderr
+    assert "has structure 0002, and these functions need 0003" in done.stderr
     assert dump(old_dsn, "orders") == before
 
 
@@ -97,10 +97,10 @@ def test_a_migration_that_fails_leaves_its_namespace_as_it_was(
     """A namespace's migration is one transaction: the ones before it stay upgraded, the failing one stays old."""
     release = make_release()
     release.add(
-        "alembic/namespace/versions/0002_unique.py",
+        "alembic/namespace/versions/0003_unique.py",
         '"""A migration that some data refuses."""\n'
         "from evtool.stores.postgres.structure import execute\n"
-        'revision = "0002"\ndown_revision = "0001"\nbranch_labels = None\ndepends_on = None\n'
+        'revision = "0003"\ndown_revision = "0002"\nbranch_labels = None\ndepends_on = None\n'
         'def upgrade():\n    execute("CREATE INDEX messages_type ON messages (type)")\n'
         '    execute("CREATE UNIQUE INDEX messages_once ON messages (stream_name)")\n'
         'def downgrade():\n    execute("DROP INDEX messages_once")\n',
@@ -112,6 +112,6 @@ def test_a_migration_that_fails_leaves_its_namespace_as_it_was(
     assert "messages_once" in release.migrate(old_dsn, fails=True)
     assert dump(old_dsn, "orders") == before
     versions = "SELECT m.version_num, o.version_num FROM message_store.evtool_version AS m, orders.evtool_version AS o"
-    assert admin.execute(versions).fetchone() == ("0002", "0001")
+    assert admin.execute(versions).fetchone() == ("0003", "0002")
     admin.execute("DELETE FROM orders.messages WHERE position = 1")
-    assert release.migrate(old_dsn).splitlines()[1:] == ["message_store current 0002", "orders upgraded 0002"]
+    assert release.migrate(old_dsn).splitlines()[1:] == ["message_store current 0003", "orders upgraded 0003"]

@@ -5,19 +5,26 @@ from __future__ import annotations
 import io
 import json
 import uuid
+from collections.abc import Callable, Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from psycopg import sql
 
 from evtool import ndjson
+from evtool.compression import MAGIC_SIZE, Compression, by_content
+from evtool.copying import copy_messages
 from evtool.errors import ImportRefused
+from evtool.exporting import export_file
+from evtool.importing import import_file
+from evtool.imports import ImportPlan
 from evtool.model import Selection
-from evtool.stores.postgres import PostgresStore
+from evtool.store import Store
+from evtool.verifying import verify_file
+from tests.contract.kinds import KINDS, Place
 from tests.transfer.lines import line
 
 _SLOW = settings(
@@ -65,22 +72,54 @@ def _file(messages: list[dict[str, Any]]) -> bytes:
     return b"".join(out)
 
 
+@pytest.fixture(scope="module", params=[kind.name for kind in KINDS])
+def places(
+    request: pytest.FixtureRequest, make_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Store, Store]]:
+    """Two namespaces of a store of each kind."""
+    kind = next(kind for kind in KINDS if kind.name == request.param)
+    place = Place(kind, make_database, tmp_path_factory.mktemp("trip") / kind.name)
+    place.store().migrate()
+    yield tuple(place.store(place.store().create_namespace(name).name) for name in ("one", "other"))  # type: ignore[misc]
+    place.close()
+
+
+def _refill(store: Store, content: bytes) -> bytes:
+    """Has a namespace hold the messages of a file and nothing else; returns its export."""
+    store.import_batch(ndjson.read(io.BytesIO(content)), ImportPlan(replace=True))
+    return b"".join(block.lines for block in store.export(Selection()))
+
+
 @_SLOW
 @given(st.lists(_MESSAGE, min_size=1, max_size=12))
-def test_export_import_export_gives_equal_bytes(
-    store: PostgresStore, connection: psycopg.Connection, messages: list[dict[str, Any]]
-) -> None:
+def test_export_import_export_gives_equal_bytes(places: tuple[Store, Store], messages: list[dict[str, Any]]) -> None:
     """What comes out goes in again and comes out as the same bytes; and it has the values that were given."""
-
-    def refill(content: bytes) -> bytes:
-        connection.execute(sql.SQL("TRUNCATE messages"))
-        store.import_batch(ndjson.read(io.BytesIO(content)))
-        return b"".join(block.lines for block in store.export(Selection()))
-
     given_lines = _file(messages)
-    first = refill(given_lines)
-    assert refill(first) == first
+    first = _refill(places[0], given_lines)
+    assert _refill(places[1], first) == first
     assert _values(first) == _values(given_lines)
+
+
+@_SLOW
+@given(st.lists(_MESSAGE, min_size=1, max_size=12), st.sampled_from(Compression))
+def test_a_file_and_a_copy_give_equal_bytes(
+    places: tuple[Store, Store], tmp_path: Path, messages: list[dict[str, Any]], compression: Compression
+) -> None:
+    """By way of a file, compressed or not, and by a copy: the other namespace exports the same file, to the byte."""
+    one, other = places
+    _refill(one, _file(messages))
+    out, back = tmp_path / "out", tmp_path / "back"
+    export_file(one, str(out), compression=compression)
+    assert by_content(out.read_bytes()[:MAGIC_SIZE]) == compression
+    for bring in (
+        lambda: import_file(other, str(out), ImportPlan(replace=True)),
+        lambda: copy_messages(one, other, plan=ImportPlan(replace=True)),
+    ):
+        _refill(other, b"")
+        assert bring().imported == len(messages)
+        export_file(other, str(back), compression=compression)
+        assert back.read_bytes() == out.read_bytes()
+        assert verify_file(other, str(out), Selection()).equal
 
 
 def _values(content: bytes) -> list[dict[str, Any]]:

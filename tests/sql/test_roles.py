@@ -22,6 +22,7 @@ READS = [
     "SELECT category('a-1'), id('a-1'), cardinal_id('a-1'), is_category('a-1'), hash_64('a')",
     "SELECT message_store_version()",
     "SELECT * FROM messages",
+    "SELECT * FROM imports",
     "SELECT last_value FROM messages_global_position_seq",
     (
         "SELECT * FROM stream_summary, type_summary, stream_type_summary, type_stream_summary, category_type_summary,"
@@ -51,6 +52,11 @@ FORBIDDEN = [
     "DROP FUNCTION hash_64(varchar)",
     "CREATE TABLE mine (x int)",
     "CREATE FUNCTION category(text) RETURNS varchar LANGUAGE sql AS 'SELECT $1'",
+    "INSERT INTO imports (source) VALUES ('x')",
+    "UPDATE imports SET complete = true",
+    "DELETE FROM imports",
+    "TRUNCATE imports",
+    "SELECT nextval('imports_number_seq')",
     "UPDATE evtool_version SET version_num = 'x'",
     "SELECT * FROM evtool.behaviours",
     "INSERT INTO evtool.namespaces (name, schema_name) VALUES ('x', 'x')",

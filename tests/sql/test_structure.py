@@ -26,8 +26,8 @@ def test_the_table_has_message_dbs_columns_in_its_order(connection: psycopg.Conn
     ]
 
 
-def test_the_indexes_are_message_dbs(connection: psycopg.Connection) -> None:
-    """The three indexes and the primary key have the contract's names, columns and uniqueness."""
+def test_the_indexes_are_message_dbs_and_one_more(connection: psycopg.Connection) -> None:
+    """The three indexes and the primary key have the contract's names, columns and uniqueness; exports have their own."""
     query = "SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index"
     found: dict[str, Any] = dict(connection.execute(f"{query} WHERE indrelid = 'messages'::regclass").fetchall())
     shown = {name: (text.split(" INDEX")[0], text.split(" USING ")[1]) for name, text in found.items()}
@@ -42,6 +42,10 @@ def test_the_indexes_are_message_dbs(connection: psycopg.Connection) -> None:
                 " category(((metadata ->> 'correlationStreamName'::text))::character varying))"
             ),
         ),
+        "messages_time": (
+            "CREATE",
+            "brin (\"time\", type text_bloom_ops (n_distinct_per_range='200')) WITH (pages_per_range='32')",
+        ),
     }
 
 
@@ -49,7 +53,7 @@ def test_the_sequence_belongs_to_the_column(connection: psycopg.Connection, name
     """The sequence has the name that Message DB gives it, starts at 1, and hands out one position at a time."""
     owned = connection.execute("SELECT pg_get_serial_sequence('messages', 'global_position')").fetchone()
     assert owned == (f"{namespace}.messages_global_position_seq",)
-    query = "SELECT start_value, increment_by, cache_size, cycle FROM pg_sequences WHERE schemaname = %s"
+    query = "SELECT start_value, increment_by, cache_size, cycle FROM pg_sequences WHERE schemaname = %s AND sequencename LIKE 'messages%%'"
     assert connection.execute(query, (namespace,)).fetchall() == [(1, 1, 1, False)]
 
 

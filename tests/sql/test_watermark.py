@@ -17,12 +17,16 @@ def test_it_is_zero_where_nothing_was_written(connection: psycopg.Connection, on
     assert one(connection, WATERMARK) == 0
 
 
-def test_it_is_the_last_position_drawn(connection: psycopg.Connection, write: Any, one: Callable[..., Any]) -> None:
-    """Positions that were spent on nothing count: they are decided too."""
+def test_it_is_the_position_of_the_last_message(
+    connection: psycopg.Connection, write: Any, one: Callable[..., Any]
+) -> None:
+    """Positions that were spent on nothing don't count: a crash may have the sequence draw them again."""
     write(connection, "a-1")
     with connection.transaction(force_rollback=True):
         write(connection, "a-1")
-    assert one(connection, WATERMARK) == 2
+    assert one(connection, WATERMARK) == 1
+    write(connection, "a-1")
+    assert one(connection, WATERMARK) == 3
 
 
 @pytest.mark.parametrize("rollback", [False, True])
@@ -36,7 +40,7 @@ def test_it_waits_for_a_writer_to_end(
         asked = background(one, reader, WATERMARK)
         waits(reader, "PgSleep")
         assert not asked.done()
-    assert asked.result(30) == 1
+    assert asked.result(30) == (0 if rollback else 1)
 
 
 def test_it_does_not_wait_for_later_writers(
@@ -151,7 +155,7 @@ def test_a_prepared_transaction_is_a_writer(
     finally:
         second = open_session()
         second.execute(sql.SQL(f"{end} PREPARED {{}}").format(sql.Literal(namespace)))
-    assert asked.result(30) == 1
+    assert asked.result(30) == (1 if end == "COMMIT" else 0)
 
 
 def test_a_writer_that_prepares_meanwhile_is_still_waited_for(

@@ -10,7 +10,7 @@ import pytest
 from evtool.errors import DatabaseTooNew, NotMigrated
 from evtool.settings import DEFAULT_NAMESPACE
 from evtool.stores.sqlite import SQLiteStore, database
-from evtool.testing.contract.helping import append, every_call, everything
+from evtool.testing.contract.helping import append, every_call, everything, record
 from tests.sqlite.conftest import files
 
 
@@ -34,7 +34,7 @@ def test_there_is_a_file_for_every_version() -> None:
     root = Path(__file__).parents[2] / "sql" / "sqlite"
     for kind in ("registry", "namespace"):
         assert [path.name for path in sorted(root.glob(f"{kind}_*.sql"))] == [
-            f"{kind}_{number:04}.sql" for number in range(1, database.VERSION + 1)
+            f"{kind}_{number:04}.sql" for number in range(1, database.VERSIONS[kind] + 1)
         ]
 
 
@@ -42,7 +42,8 @@ def test_the_version_is_in_the_file(store: SQLiteStore, folder: Path) -> None:
     """PRAGMA user_version says which tables a database has."""
     append(store, "thing-1")
     (name,) = files(folder)
-    assert version_of(folder / name) == version_of(folder / "registry.sqlite") == database.VERSION
+    assert version_of(folder / name) == database.VERSIONS["namespace"]
+    assert version_of(folder / "registry.sqlite") == database.VERSIONS["registry"]
 
 
 @pytest.mark.parametrize("what", ["registry", "namespace"])
@@ -51,7 +52,7 @@ def test_a_newer_layout_is_refused(store: SQLiteStore, folder: Path, what: str) 
     append(store, "thing-1")
     (name,) = files(folder)
     path = folder / ("registry.sqlite" if what == "registry" else name)
-    set_version(path, database.VERSION + 1)
+    set_version(path, database.VERSIONS[what] + 1)
     with SQLiteStore(folder) as other:
         for one in (store, other):
             # a store that has its namespace open asks the registry no more
@@ -61,16 +62,17 @@ def test_a_newer_layout_is_refused(store: SQLiteStore, folder: Path, what: str) 
                     call()
                 assert caught.value.code == "DATABASE_TOO_NEW"
                 assert "upgrade evtool" in (caught.value.hint or "")
-    assert version_of(path) == database.VERSION + 1
+    assert version_of(path) == database.VERSIONS[what] + 1
 
 
 def test_the_status_shows_a_newer_namespace(store: SQLiteStore, folder: Path) -> None:
     """`migrate status` says which namespace is newer, and doesn't fail."""
     append(store, "thing-1")
     (name,) = files(folder)
-    set_version(folder / name, database.VERSION + 1)
+    newer = database.VERSIONS["namespace"] + 1
+    set_version(folder / name, newer)
     (state,) = [one for one in store.migration_status() if one.name == DEFAULT_NAMESPACE]
-    assert state.structure == f"{database.VERSION + 1:04}"
+    assert state.structure == f"{newer:04}"
     assert "newer" in (state.note or "")
 
 
@@ -79,22 +81,22 @@ def test_an_older_layout_waits_for_migrate(folder: Path, monkeypatch: pytest.Mon
     with SQLiteStore(folder) as store:
         store.migrate()
         append(store, "thing-1", 3)
-    # the next evtool has one version more, which for both kinds adds a table
+    # the next evtool has one version more of both kinds, which adds a table
     read = database.sqltext.read
-    monkeypatch.setattr(database, "VERSION", database.VERSION + 1)
-    monkeypatch.setattr("evtool.stores.sqlite.store.VERSION", database.VERSION)
-    added = f"_{database.VERSION:04}.sql"
+    versions = {kind: number + 1 for kind, number in database.VERSIONS.items()}
+    monkeypatch.setattr(database, "VERSIONS", versions)
+    added = [f"sqlite/{kind}_{number:04}.sql" for kind, number in versions.items()]
     monkeypatch.setattr(
         database.sqltext,
         "read",
-        lambda path: "CREATE TABLE added (x);\n-- the end\n" if path.endswith(added) else read(path),
+        lambda path: "CREATE TABLE added (x);\n-- the end\n" if path in added else read(path),
     )
     with SQLiteStore(folder) as store:
         for call in every_call(store).values():
             with pytest.raises(NotMigrated) as caught:
                 call()
             assert caught.value.hint == "run: evtool migrate"
-        assert store.migration_status()[0].pending == (f"{database.VERSION:04}",)
+        assert store.migration_status()[0].pending == (f"{versions['registry']:04}",)
         assert [step.action for step in store.migrate()] == ["upgraded", "upgraded"]
         assert len(everything(store)) == 3
         assert append(store, "thing-1") == [3]
@@ -106,20 +108,39 @@ def test_an_older_layout_waits_for_migrate(folder: Path, monkeypatch: pytest.Mon
             connection.close()
 
 
+def test_a_namespace_without_records_of_imports_is_upgraded(folder: Path) -> None:
+    """Messages of structure 0001 are refused until `migrate`, which keeps them and makes room for records."""
+    with SQLiteStore(folder) as store:
+        store.migrate()
+        append(store, "thing-1", 3)
+    (name,) = files(folder)
+    connection = sqlite3.connect(folder / name)
+    connection.execute("DROP TABLE imports")
+    connection.close()
+    set_version(folder / name, 1)
+    with SQLiteStore(folder) as store:
+        with pytest.raises(NotMigrated):
+            everything(store)
+        assert [step.action for step in store.migrate()] == ["current", "upgraded"]
+        assert len(everything(store)) == 3
+        store.import_batch([record(10, "imported-1")])
+        assert [one.last_position for one in store.import_records()] == [10]
+
+
 def test_an_upgrade_is_whole_or_absent(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step that fails leaves the database at the version before it, with nothing of the step."""
     with SQLiteStore(folder) as store:
         store.migrate()
         append(store, "thing-1", 3)
     read = database.sqltext.read
-    before = database.VERSION
-    monkeypatch.setattr(database, "VERSION", before + 1)
+    before = database.VERSIONS["registry"]
+    monkeypatch.setitem(database.VERSIONS, "registry", before + 1)
     monkeypatch.setattr(
         database.sqltext,
         "read",
         lambda path: (
             "CREATE TABLE added (x);\nCREATE TABLE added (x);\n"
-            if path.endswith(f"{before + 1:04}.sql")
+            if path == f"sqlite/registry_{before + 1:04}.sql"
             else read(path)
         ),
     )
@@ -144,7 +165,7 @@ def test_tables_are_strict(store: SQLiteStore, folder: Path) -> None:
             "SELECT name, strict FROM pragma_table_list WHERE schema = 'main' AND type = 'table'"
         )
         assert {row[0]: row[1] for row in strict if not row[0].startswith("sqlite_")} in (
-            {"messages": 1},
+            {"messages": 1, "imports": 1},
             {"namespaces": 1},
         )
         connection.close()

@@ -14,7 +14,8 @@ import pytest
 from psycopg import sql
 
 from evtool import ndjson
-from evtool.model import ImportSummary, Selection
+from evtool.imports import ImportSummary
+from evtool.model import Selection
 from evtool.stores.postgres import PostgresStore
 from tests.cli.running import Cli
 

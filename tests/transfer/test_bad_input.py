@@ -12,7 +12,7 @@ import pytest
 
 from evtool.errors import ImportRefused
 from evtool.importing import import_file
-from evtool.model import ImportSummary
+from evtool.imports import ImportSummary
 from evtool.stores.postgres import PostgresStore
 from tests.cli.running import Cli, assert_one_line
 from tests.transfer.conftest import Contents

@@ -18,7 +18,8 @@ from psycopg import conninfo
 
 from evtool.errors import StoreError
 from evtool.exporting import export_file
-from evtool.model import ImportSummary, NewMessage, Selection
+from evtool.imports import ImportSummary
+from evtool.model import NewMessage, Selection
 from evtool.stores.postgres import PostgresStore
 from tests.cli.running import SECONDS, Cli, assert_one_line
 from tests.transfer.lines import line, lines

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from evtool.importing import import_file
-from evtool.model import ImportSummary
+from evtool.imports import ImportSummary
 from evtool.stores.postgres import PostgresStore
 from tests.cli.running import Cli
 from tests.transfer.conftest import Contents
@@ -26,7 +26,7 @@ _TWO = lines([1, 2])
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\n", b"\n\n \n\r\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n", gzip.compress(b"")]
+    "content", [b"", b"\n", b"\n\n \n\r\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n", gzip.compress(b"", mtime=0)]
 )
 def test_nothing_is_imported_from_nothing(
     store: PostgresStore, contents: Callable[[], Contents], tmp_path: Path, content: bytes
@@ -50,7 +50,7 @@ def test_nothing_is_imported_from_nothing(
         b"".join(json.dumps(dict(reversed(json.loads(text).items()))).encode() + b"\n" for text in _TWO.splitlines()),
         _TWO.replace(b'"stream"', b'"str\\u0065am"').replace(b"account", b"\\u0061ccount"),
         gzip.compress(_TWO),
-        gzip.compress(line(1)) + gzip.compress(b"") + gzip.compress(line(2)),
+        gzip.compress(line(1)) + gzip.compress(b"", mtime=0) + gzip.compress(line(2)),
         gzip.compress(_TWO) + b"\0" * 64,
     ],
     ids=[
@@ -203,16 +203,19 @@ def test_a_slice_is_imported_beside_what_is_there(import_lines: Import, export: 
     )
 
 
-def test_an_import_keeps_writers_out_until_it_ends(cli: Cli, namespace: str, dsn: str) -> None:
+@pytest.mark.parametrize("filled", [False, True], ids=["empty", "filled"])
+def test_an_import_keeps_writers_out_until_it_ends(cli: Cli, namespace: str, dsn: str, filled: bool) -> None:
     """A writer that comes in the middle waits, and then lands above the imported positions."""
+    if filled:
+        cli("import", stdin=line(4000, stream="earlier-1")).ok()
     importing = cli.start("import")
     assert importing.stdin is not None
     importing.stdin.write(lines(range(1, 3000)))
     importing.stdin.flush()
     with psycopg.connect(dsn, autocommit=True) as watching:
-        _wait_for_lock(watching, namespace, "ShareRowExclusiveLock", granted=True)
+        _wait_for_lock(watching, namespace, "mode = 'ShareRowExclusiveLock' AND granted")
         writing = cli.start("write", "written-1", "T")
-        _wait_for_lock(watching, namespace, "RowExclusiveLock", granted=False)
+        _wait_for_lock(watching, namespace, "NOT granted")
     importing.stdin.write(line(5000))
     _, error = importing.communicate()
     assert importing.returncode == 0, error
@@ -221,14 +224,13 @@ def test_an_import_keeps_writers_out_until_it_ends(cli: Cli, namespace: str, dsn
     assert json.loads(cli("read", "written-1").ok().out)["gpos"] == 5001
 
 
-def _wait_for_lock(connection: psycopg.Connection, namespace: str, mode: str, *, granted: bool) -> None:
-    """Until a lock on the table is held, or asked for; the server is asked again and again, for up to 30 s."""
+def _wait_for_lock(connection: psycopg.Connection, namespace: str, such: str) -> None:
+    """Until there is such a lock on the table; the server is asked again and again, for up to 30 s."""
     connection.execute("SET statement_timeout = '30s'")
     connection.execute(
         f"""DO $$ BEGIN
           WHILE NOT EXISTS (
-            SELECT FROM pg_locks WHERE relation = '{namespace}.messages'::regclass
-              AND mode = '{mode}' AND granted = {granted}
+            SELECT FROM pg_locks WHERE relation = '{namespace}.messages'::regclass AND {such}
           ) LOOP PERFORM pg_sleep(0.005); END LOOP;
         END $$"""
     )

@@ -18,6 +18,7 @@ from evtool.bulk.jobs.options import Options
 from evtool.bulk.resource import shipped
 from evtool.bulk.selecting import TIME_FIELD, BulkSelection, Condition
 from evtool.bulk.writers import Format
+from evtool.compression import by_suffix
 
 
 def run(hold: Hold, dsn: str, options: Options) -> State:
@@ -40,7 +41,7 @@ def run(hold: Hold, dsn: str, options: Options) -> State:
             _selection(request),
             format=_format(request),
             bom=request.get("bom", False),
-            compression="gzip" if output.name.endswith(".gz") else None,
+            compression=by_suffix(output.name),
             schema=request.get("schema", "public"),
             progress=lambda _: hold.check(),
         )
@@ -64,8 +65,7 @@ def run(hold: Hold, dsn: str, options: Options) -> State:
 def _format(request: dict[str, Any]) -> Format:
     if "format" in request:
         return Format(request["format"])
-    name = request["output"].removesuffix(".gz")
-    return next((one for one in Format if name.endswith(f".{one.value}")), Format.NDJSON)
+    return Format.of(request["output"])
 
 
 def _selection(request: dict[str, Any]) -> BulkSelection:

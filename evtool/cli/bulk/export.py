@@ -23,7 +23,7 @@ from evtool.cli.bulk.export_meter import RecordMeter
 @click.option("--time-field", metavar="FIELD", help="What --since and --until look at. [default: created_at]")
 @click.option("--order-by", metavar="LIST", help="field or 'field desc', separated by commas; the key is appended.")
 @click.option("--bom", is_flag=True, help="Begin a CSV with a byte-order mark, for Excel.")
-@click.option("--gzip", "gzip", is_flag=True, help="Compress; so does a FILE that ends in .gz.")
+@options.compressed
 @click.option("-o", "--output", "path", metavar="FILE", default="-", help="Where to. [default: stdout]")
 @click.option("--batch-size", metavar="N", type=click.IntRange(1), help="Records taken at once. [default: 1000]")
 @click.option("--no-space-check", is_flag=True, help="Begin even if the disk seems too small.")
@@ -42,6 +42,7 @@ def export(
     order_by: str | None,
     bom: bool,
     gzip: bool,
+    zstd: bool,
     path: str,
     batch_size: int | None,
     no_space_check: bool,
@@ -68,8 +69,7 @@ def export(
 
     if (resource is None) == (table is None):
         raise click.UsageError("Give a RESOURCE or --table TABLE.")
-    bare = path.removesuffix(".gz")
-    format = Format(form) if form else next((one for one in Format if bare.endswith(f".{one.value}")), Format.NDJSON)
+    format = Format(form) if form else Format.of(path)
     if bom and format is not Format.CSV:
         raise click.UsageError("--bom goes with --format csv: JSON has none.")
     if time_field is not None and since is None and until is None:
@@ -91,7 +91,7 @@ def export(
             selection,
             format=format,
             bom=bom,
-            compression="gzip" if gzip or path.endswith(".gz") else None,
+            compression=options.compression(gzip=gzip, zstd=zstd),
             schema=schema,
             batch=batch_size or exporting.BATCH,
             check_space=not no_space_check,

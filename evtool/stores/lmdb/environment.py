@@ -24,13 +24,25 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
-from weakref import WeakValueDictionary
 
 import lmdb
 
 from evtool.errors import DatabaseTooNew, NamespaceNotFound, NotMigrated, StoreError, StoreTimeout
+from evtool.stores.lmdb import turns
+from evtool.stores.lmdb.building import remove_unfinished
 from evtool.stores.lmdb.gate import Gate
-from evtool.stores.lmdb.handle import DATA, DELETED, VERSION, Handle, map_size_for, set_version, version
+from evtool.stores.lmdb.handle import (
+    DATA,
+    DELETED,
+    MOVED,
+    VERSION,
+    Handle,
+    Moved,
+    map_size_for,
+    set_version,
+    successor,
+    version,
+)
 from evtool.stores.lmdb.translation import files_translated
 
 MAP_SIZE = 1 << 30
@@ -80,6 +92,19 @@ class Environment:
         finally:
             self._end(transaction)
 
+    def successor(self) -> str | None:
+        """The name of the folder where its messages are by now; None while they are here."""
+        if self._stat() is None:
+            return None
+        try:
+            transaction = self._begin(write=False)
+        except NotMigrated:
+            return None
+        try:
+            return successor(transaction)
+        finally:
+            self._end(transaction)
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[Transaction]:
         """A read transaction: one snapshot. It is to be short: nobody can make the map larger meanwhile.
@@ -96,17 +121,20 @@ class Environment:
         finally:
             self._end(transaction)
 
-    def write(self, action: Callable[[Transaction], _T], *, once: bool = False, check: bool = True) -> _T:
+    def write(
+        self, action: Callable[[Transaction], _T], *, once: bool = False, check: bool = True, keep: bool = True
+    ) -> _T:
         """Does something in a write transaction, for which other writers wait.
 
         Args:
             action: may be done several times, unless `once`.
             once: reserves enough of the map before it begins.
             check: whether the layout must be there.
+            keep: whether it is committed; else it is undone.
 
         Raises:
             NotMigrated, DatabaseTooNew, NamespaceNotFound: the layout is not what it must be.
-            StoreTimeout: this thread is writing already, and would wait for itself.
+            StoreTimeout: this thread is writing already, and would wait for itself; or an import takes too long.
         """
         me = threading.get_ident()
         if me in self._writers:
@@ -117,7 +145,7 @@ class Environment:
                 while True:
                     self._make_room()
                     try:
-                        return self._write(action, check=check)
+                        return self._write(action, check=check, keep=keep, once=once)
                     except lmdb.MapFullError:
                         if once or not self._grow():
                             raise
@@ -150,11 +178,26 @@ class Environment:
 
         return self.write(make, check=False)
 
-    def delete(self) -> None:
-        """Tells whoever has it open that it is gone, closes it, and removes its folder."""
+    def delete(self) -> str | None:
+        """Tells whoever has it open that it is gone, closes it, and removes its folder.
+
+        Returns:
+            The name of the folder to which its messages have moved, if they have.
+        """
+
+        def mark(transaction: Transaction) -> str | None:
+            set_version(transaction, DELETED)
+            return successor(transaction)
+
+        moved = None
         if self._stat() is not None:
             with contextlib.suppress(lmdb.Error, NotMigrated, NamespaceNotFound):
-                self.write(lambda transaction: set_version(transaction, DELETED), check=False)
+                moved = self.write(mark, check=False)
+        self.remove()
+        return moved
+
+    def remove(self) -> None:
+        """Closes it and removes its folder, and what was being built for it."""
         with self._gate.alone():
             self._close()
         # the name goes first, so that nobody opens what is half removed
@@ -165,6 +208,7 @@ class Environment:
             except FileNotFoundError:
                 return
             shutil.rmtree(grave)
+        remove_unfinished(self.path)
 
     def close(self) -> None:
         """Closes it as soon as nobody uses it. The next transaction opens it again."""
@@ -226,22 +270,31 @@ class Environment:
             if self._close_when_left and self._gate.empty:
                 self._close()
 
-    def _write(self, action: Callable[[Transaction], _T], *, check: bool) -> _T:
-        transaction = self._begin(write=True)
-        try:
-            if check:
-                self._check(transaction)
-            result = action(transaction)
-            transaction.commit()
-        finally:
-            # after a commit this undoes nothing
-            self._end(transaction)
+    def _write(self, action: Callable[[Transaction], _T], *, check: bool, keep: bool, once: bool) -> _T:
+        with contextlib.ExitStack() as turn:
+            if once:
+                turn.enter_context(turns.importing(self.path))
+                transaction = self._begin(write=True)
+            else:
+                with turns.beginning(self.path):
+                    transaction = self._begin(write=True)
+            try:
+                if check:
+                    self._check(transaction)
+                result = action(transaction)
+                if keep:
+                    transaction.commit()
+            finally:
+                # after a commit this undoes nothing
+                self._end(transaction)
         return result
 
     def _check(self, transaction: Transaction) -> None:
         found = version(transaction)
         if found == VERSION:
             return
+        if found == MOVED:
+            raise Moved
         if found == DELETED:
             raise NamespaceNotFound("the namespace was deleted", hint="see: evtool ns list")
         if found > VERSION:
@@ -342,45 +395,3 @@ class Environment:
 def not_migrated() -> NotMigrated:
     """The error of a store, or a namespace, that isn't there."""
     return NotMigrated("this store has no namespaces of evtool yet, or older ones", hint="run: evtool migrate")
-
-
-# One for each path, however many stores there are. It goes when the last store that uses it does.
-_environments: WeakValueDictionary[Path, Environment] = WeakValueDictionary()
-_lock = threading.Lock()
-_forking: list[Environment] = []
-
-
-def environment(path: Path, map_size: int = MAP_SIZE) -> Environment:
-    """The environment of a path, shared by all threads and stores of this process.
-
-    Args:
-        path: its folder.
-        map_size: how large its map is at the least.
-    """
-    with _lock:
-        path = path.resolve()
-        found = _environments.get(path)
-        if found is None:
-            found = _environments[path] = Environment(path, map_size)
-        return found
-
-
-def _before_fork() -> None:
-    """A child process must not use what its parent opened: so it is closed, and both open it again."""
-    _lock.acquire()
-    _forking.extend(_environments.values())
-    for one in _forking:
-        one.before_fork()
-
-
-def _after_fork(*, child: bool) -> None:
-    while _forking:
-        _forking.pop().after_fork(child=child)
-    _lock.release()
-
-
-os.register_at_fork(
-    before=_before_fork,
-    after_in_parent=lambda: _after_fork(child=False),
-    after_in_child=lambda: _after_fork(child=True),
-)

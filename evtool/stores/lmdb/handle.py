@@ -7,20 +7,31 @@ from pathlib import Path
 
 import lmdb
 
+from evtool.errors import StoreError
 from evtool.stores.lmdb.translation import files_translated
 
 VERSION = 1
 """Of the layout of both kinds of environment. 0 is an empty one, and DELETED a namespace that was deleted while
 others have it open; they find that out with the next thing they do, instead of writing into a file without a name."""
 DELETED = -1
+MOVED = -2
+"""A namespace whose messages are in another folder by now, which the environment names."""
 
 DATA = "data.mdb"
 
 _VERSION = b"\0version"
+_SUCCESSOR = b"\0successor"
 _MAX_READERS = 2048
 _LARGEST_MAP = 1 << 44
 _RESERVED = 4
 """An import's map is so many times the file system, because that may compress what it holds."""
+
+
+class Moved(StoreError):
+    """The messages of a namespace are in another environment by now."""
+
+    def __init__(self) -> None:
+        super().__init__("the messages of the namespace were replaced meanwhile", hint="try again")
 
 
 class Handle:
@@ -36,19 +47,20 @@ class Handle:
 
     __slots__ = ("env", "file", "made", "map_size", "used")
 
-    def __init__(self, path: Path, map_size: int, *, create: bool = False) -> None:
+    def __init__(self, path: Path, map_size: int, *, create: bool = False, sync: bool = True) -> None:
         """Opens it.
 
         Args:
             path: its folder.
             map_size: less of it where the process has no more addresses.
             create: whether its files may be made.
+            sync: whether every commit is brought to the disk.
         """
         used = _size(path)
         refused = False
         while True:
             try:
-                env = lmdb.open(str(path), map_size=map_size, create=create, max_readers=_MAX_READERS)
+                env = lmdb.open(str(path), map_size=map_size, create=create, max_readers=_MAX_READERS, sync=sync)
                 break
             except lmdb.MemoryError:
                 if map_size < 2 * used:
@@ -90,6 +102,18 @@ def version(transaction: lmdb.Transaction[bytes]) -> int:
 def set_version(transaction: lmdb.Transaction[bytes], number: int) -> None:
     """Sets the version of the layout."""
     transaction.put(_VERSION, b"%d" % number)
+
+
+def successor(transaction: lmdb.Transaction[bytes]) -> str | None:
+    """The name of the folder where the messages are by now; None while they are here."""
+    found = transaction.get(_SUCCESSOR)
+    return None if found is None else bytes(found).decode()
+
+
+def set_successor(transaction: lmdb.Transaction[bytes], folder: str) -> None:
+    """Says that the messages are in another folder from now on: the commit of that is the moment of it."""
+    transaction.put(_SUCCESSOR, folder.encode())
+    set_version(transaction, MOVED)
 
 
 def map_size_for(path: Path, at_least: int, *, reserve: bool) -> int:

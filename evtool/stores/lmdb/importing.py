@@ -1,101 +1,87 @@
 """Messages into an LMDB environment, at the positions that they bring.
 
-Each kind of key is put many at a time. That a key was there already is told by their count; which one it was, and so
-the line, is found out afterwards.
+Some that come to a namespace with rows are put in one transaction, each kind of key many at a time. That a key was
+there already is told by their count; which one it was, and so the line, is found out afterwards.
+
+Many that come to an empty namespace, or replace what is there, are put into a new environment, see building.py:
+messages as they come, what leads to them at the end, sorted, which fills pages one after the other instead of changing
+all of them again and again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import pairwise, starmap
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from itertools import chain, islice, pairwise, starmap
 from operator import lt
 
-from evtool import contract, json_values
+from evtool import clashes
+from evtool.chunks import Chunk, chunks
+from evtool.clashes import ID_EXISTS, POSITION_EXISTS, STREAM_POSITION_EXISTS, Stored
 from evtool.errors import ImportRefused
-from evtool.model import ImportSummary
+from evtool.imports import ImportPlan, ImportRecord, ImportSummary, OnConflict
+from evtool.model import MAX_POSITION
 from evtool.ndjson import Record
-from evtool.stores.lmdb import layout
+from evtool.stores.lmdb import layout, recording
+from evtool.stores.lmdb.building import Building
 from evtool.stores.lmdb.environment import Transaction
-from evtool.stores.lmdb.layout import IDS, MESSAGES, NUMBER, Writer
+from evtool.stores.lmdb.handle import set_successor
+from evtool.stores.lmdb.layout import IDS, MESSAGES, NUMBER, Stream, Writer
+from evtool.stores.lmdb.sorting import Sorter
 
-_ROWS = 1000
-_BYTES = 1 << 22
 _STREAMS = 20_000
 """Streams that are kept in memory."""
+_FEW = 2
+"""Chunks that are not worth a new environment, which takes some milliseconds."""
+_COMMIT_BYTES = 1 << 24
+"""What is put between two commits into a new environment."""
 
-_TEXTS = {
-    "POSITION_EXISTS": "global position {gpos} already exists",
-    "ID_EXISTS": "a message with the id {id} already exists",
-    "STREAM_POSITION_EXISTS": "stream and position ({stream}, {pos}) already exist",
-}
-_VALUES = {"POSITION_EXISTS": "{gpos}", "ID_EXISTS": "{id}", "STREAM_POSITION_EXISTS": "{stream}, {pos}"}
+_ID_BYTES = 16
+_KEY = 1 + _ID_BYTES
+"""Bytes of a key of an id, a position or a category."""
 
 
-def import_batch(transaction: Transaction, records: Iterable[Record]) -> ImportSummary:
-    """Puts records at their positions, inside the caller's transaction.
+def import_batch(
+    transaction: Transaction, records: Iterable[Record], plan: ImportPlan, build: Callable[[], Building]
+) -> ImportSummary:
+    """Puts records at their positions, with the caller's transaction, and puts that on record.
+
+    Args:
+        transaction: of the namespace's environment. It may be left with nothing but the name of a successor.
+        records: checked.
+        plan: how; of a dry run the caller undoes the transaction.
+        build: begins a new environment beside it.
 
     Raises:
         ImportRefused: a record clashes, or holds what no store takes.
     """
-    writer = Writer(transaction)
-    chunk = _Chunk(transaction)
-    before = writer.arrivals
+    parts = chunks(records, plan.first_line)
+    begun = list(islice(parts, _FEW))
+    parts = chain(begun, parts)
+    empty = not layout.last_position(transaction)
+    if not plan.replace and not (empty and len(begun) == _FEW):
+        return _Batch(transaction, plan).put_all(parts)
+    building = build()
+    finished = False
     try:
-        greatest = _put(writer, chunk, records)
-    except ImportRefused:
-        # a line before that one may clash
-        chunk.flush()
-        raise
-    chunk.flush()
-    writer.flush()
-    return ImportSummary(writer.arrivals - before, greatest or None)
+        recording.copy(transaction, building.transaction)
+        layout.copy_counters(transaction, building.transaction)
+        with closing(_Aside(building, plan)) as batch:
+            summary = batch.put_all(parts)
+        if not plan.dry_run:
+            set_successor(transaction, building.finish())
+            finished = True
+    finally:
+        if not finished:
+            building.discard()
+    return summary
 
 
-def _put(writer: Writer, chunk: _Chunk, records: Iterable[Record]) -> int:
-    """Puts records, the last ones not yet; returns the greatest global position. The hottest loop of all."""
-    stream_of, pack, problem = writer.streams.get, layout.pack, json_values.problem
-    add_key, add_message, add_id = chunk.keys.append, chunk.messages.append, chunk.ids.append
-    add_position, add_to_category, add_entry = chunk.positions.append, chunk.by_category.append, chunk.entries.append
-    arrival, greatest, size = writer.arrivals, 0, 0
-    for line, record in enumerate(records, 1):
-        position, global_position, id_ = record.pos, record.gpos, record.id.lower()
-        data, meta = bytes(record.data), bytes(record.meta)
-        found = problem(data) or problem(meta)
-        if found is not None:
-            raise ImportRefused("INVALID_JSON", f"data or meta {found}", line=line)
-        if data == b"null":
-            data = b""
-        entry = layout.NO_CORRELATION
-        if meta == b"null":
-            meta = b""
-        elif b"correlationStreamName" in meta or b"\\u" in meta:
-            # the key may be written with an escape
-            entry = layout.correlation_entry(contract.correlation_of(meta))
-        stream = stream_of(record.stream) or writer.stream(record.stream)
-        stream.category.messages += 1
-        stream.version = max(stream.version, position)
-        greatest = max(greatest, global_position)
-        arrival += 1
-        key = global_position.to_bytes(NUMBER, "big")
-        value = pack(arrival, id_, record.time, stream.name, record.type.encode(), position, data, meta)
-        add_key(key)
-        add_message(value)
-        add_id(IDS + bytes.fromhex(id_.replace("-", "")))
-        add_position(stream.positions + position.to_bytes(NUMBER, "big"))
-        add_to_category(stream.by_category + key)
-        add_entry(stream.hash + entry)
-        size += len(value)
-        if not line % _ROWS or size > _BYTES:
-            chunk.flush()
-            size = 0
-            if len(writer.streams) > _STREAMS:
-                writer.flush()
-    writer.arrivals = arrival
-    return greatest
-
-
-class _Chunk:
-    """What is put together: keys, and what stands under them.
+class _Entries:
+    """What is put for the records of a chunk: keys, and what stands under them, a column for each kind.
 
     Attributes:
         keys: the global positions of messages; what ids and positions lead to.
@@ -106,66 +92,247 @@ class _Chunk:
         entries: under those.
     """
 
-    def __init__(self, transaction: Transaction) -> None:
-        self._transaction = transaction
-        self._last = layout.number(layout.last_position(transaction))
-        # one for each kind of key, because a cursor finds a key near its last one sooner
-        self._cursors = [transaction.cursor() for _ in range(4)]
-        self._lines = 0
-        self.keys: list[bytes] = []
-        self.messages: list[bytes] = []
-        self.ids: list[bytes] = []
-        self.positions: list[bytes] = []
-        self.by_category: list[bytes] = []
-        self.entries: list[bytes] = []
+    __slots__ = ("by_category", "entries", "ids", "keys", "messages", "positions")
 
-    def flush(self) -> None:
-        """Puts them.
+    def __init__(self, chunk: Chunk, streams: list[Stream], arrivals: Iterable[int]) -> None:
+        """Makes them."""
+        count = len(chunk.records)
+        self.keys = _numbers(chunk.global_positions)
+        self.messages = layout.pack_all(
+            arrivals, chunk.ids, chunk.times, streams, chunk.types, chunk.positions, chunk.data, chunk.meta
+        )
+        ids = bytes.fromhex("".join(chunk.ids).replace("-", ""))
+        self.ids = [IDS + ids[start : start + _ID_BYTES] for start in range(0, _ID_BYTES * count, _ID_BYTES)]
+        positions = _numbers(chunk.positions)
+        self.positions = [stream.positions + key for stream, key in zip(streams, positions, strict=True)]
+        self.by_category = [stream.by_category + key for stream, key in zip(streams, self.keys, strict=True)]
+        correlations = map(layout.correlation_entry, chunk.correlations())
+        self.entries = [stream.hash + entry for stream, entry in zip(streams, correlations, strict=True)]
+
+
+def _numbers(values: list[int]) -> list[bytes]:
+    packed = struct.pack(f">{len(values)}Q", *values)
+    return [packed[start : start + NUMBER] for start in range(0, len(packed), NUMBER)]
+
+
+class _Batch:
+    """What is being imported, and how far it came: in one transaction, into an environment that has messages."""
+
+    def __init__(self, transaction: Transaction, plan: ImportPlan) -> None:
+        self._transaction = transaction
+        self._plan = plan
+        self._skip = plan.on_conflict is OnConflict.SKIP
+        self._writer = Writer(transaction)
+        # of the line before the first
+        self._arrival = self._writer.arrivals - plan.first_line + 1
+        self._last = layout.last_position(transaction)
+        self._imported = 0
+        self._skipped = 0
+        self._smallest: int | None = None
+        self._greatest: int | None = None
+
+    def put_all(self, parts: Iterator[Chunk]) -> ImportSummary:
+        """Puts all records, and the record of it."""
+        for chunk in parts:
+            part = chunk.missing(self._there(chunk)) if self._skip else chunk
+            if part.records:
+                self._put(part, self._entries(part))
+            if part.fault is not None:
+                raise self._repeated() or part.fault
+            self._imported += len(part.records)
+            self._skipped += len(chunk.records) - len(part.records)
+            if part.records:
+                self._smallest = min(self._smallest or MAX_POSITION, *part.global_positions)
+                self._greatest = max(self._greatest or 0, *part.global_positions)
+            if len(self._writer.streams) > _STREAMS:
+                self._writer.flush()
+        self._finish()
+        return ImportSummary(self._imported, self._greatest, self._skipped)
+
+    def _put(self, chunk: Chunk, entries: _Entries) -> None:
+        """Puts a chunk.
 
         Raises:
             ImportRefused: what a record brings is there already, from the file or from before it.
         """
-        count = len(self.keys)
-        if not count:
-            return
-        messages, ids, positions, by_category = self._cursors
-        keys = [MESSAGES + key for key in self.keys]
-        # in ascending order, pages are filled to their end
-        ascending = self.keys[0] > self._last and all(starmap(lt, pairwise(self.keys)))
+        count = len(entries.keys)
         put = [
-            messages.putmulti(zip(keys, self.messages, strict=True), overwrite=False, append=ascending),
-            ids.putmulti(zip(self.ids, self.keys, strict=True), overwrite=False),
-            positions.putmulti(zip(self.positions, self.keys, strict=True), overwrite=False),
+            self._put_messages(entries),
+            self._many(zip(entries.ids, entries.keys, strict=True)),
+            self._many(zip(entries.positions, entries.keys, strict=True)),
         ]
-        if any(added != count for _, added in put):
-            raise self._clash()
-        by_category.putmulti(zip(self.by_category, self.entries, strict=True))
-        self._last = max(self._last, *self.keys)
-        self._lines += count
-        for column in (self.keys, self.messages, self.ids, self.positions, self.by_category, self.entries):
-            column.clear()
+        if put != [count] * len(put):
+            raise self._clash(chunk, entries)
+        self._transaction.cursor().putmulti(zip(entries.by_category, entries.entries, strict=True))
 
-    def _clash(self) -> ImportRefused:
+    def _put_messages(self, entries: _Entries) -> int:
+        """Puts messages; returns how many weren't there."""
+        keys = entries.keys
+        last = layout.number(self._last)
+        # in ascending order, pages are filled to their end
+        ascending = keys[0] > last and all(starmap(lt, pairwise(keys)))
+        pairs = zip([MESSAGES + key for key in keys], entries.messages, strict=True)
+        _, added = self._transaction.cursor().putmulti(pairs, overwrite=False, append=ascending)
+        self._last = max(self._last, layout.unnumber(max(keys)))
+        return added
+
+    def _many(self, pairs: Iterable[tuple[bytes, bytes]]) -> int:
+        """Puts what leads to messages; returns how many weren't there. In order, neighbours meet on the same page."""
+        _, added = self._transaction.cursor().putmulti(sorted(pairs), overwrite=False)
+        return added
+
+    def _finish(self) -> None:
+        """Writes what is left to be written, and the record."""
+        plan = self._plan
+        self._writer.flush()
+        record = ImportRecord(
+            recording.last(self._transaction) + 1,
+            datetime.now(UTC),
+            plan.source,
+            plan.fingerprint,
+            plan.options,
+            plan.first_line - 1 + self._imported + self._skipped,
+            self._imported,
+            self._skipped,
+            self._smallest,
+            self._greatest,
+            plan.replace,
+            plan.complete,
+        )
+        recording.add(self._transaction, record)
+
+    def _entries(self, chunk: Chunk) -> _Entries:
+        """What is put for a chunk; streams and categories learn of it."""
+        writer = self._writer
+        known = writer.streams.get
+        streams = [known(name) or writer.stream(name) for name in chunk.streams]
+        for category, count in Counter([stream.category for stream in streams]).items():
+            category.messages += count
+        for stream, position in zip(streams, chunk.positions, strict=True):
+            stream.version = max(stream.version, position)
+        # by their lines, so that these can be told from messages; what is skipped leaves gaps, which harm nobody
+        arrivals = [self._arrival + line for line in chunk.lines]
+        writer.arrivals = arrivals[-1]
+        return _Entries(chunk, streams, arrivals)
+
+    def _there(self, chunk: Chunk) -> dict[int, Stored]:
+        """The messages at a chunk's global positions."""
+        found = (self._stored(key) for key in _numbers(chunk.global_positions))
+        return {one.gpos: one for one in found if one is not None}
+
+    def _stored(self, key: bytes | None) -> Stored | None:
+        value: bytes | None = None if key is None else self._transaction.get(MESSAGES + key)
+        return None if key is None or value is None else Stored(*layout.unpack(key, value))
+
+    def _line(self, key: bytes) -> int:
+        """The line of a message that this import has put."""
+        value = layout.find_message(self._transaction, key)
+        line: int = layout.unnumber(layout.arrival_of(value)) - self._arrival
+        return line
+
+    def _clash(self, chunk: Chunk, entries: _Entries) -> ImportRefused:
         """Why a record was refused: the first whose value isn't what stands under its key, PostgreSQL's order kept."""
         get = self._transaction.get
         # messages differ in their arrival at the least, and what stands under an id or a position is a global position
-        rows = zip(self.keys, self.messages, self.ids, self.positions, strict=True)
-        for line, (key, value, id_, position) in enumerate(rows, self._lines + 1):
-            code = None
+        rows = zip(entries.keys, entries.messages, entries.ids, entries.positions, strict=True)
+        for number, (key, value, id_, position) in enumerate(rows):
             if get(MESSAGES + key) != value:
-                code = "POSITION_EXISTS"
+                code, other = POSITION_EXISTS, key
             elif get(id_) != key:
-                code = "ID_EXISTS"
+                code, other = ID_EXISTS, get(id_) or key
             elif get(position) != key:
-                code = "STREAM_POSITION_EXISTS"
-            if code is not None:
-                row = layout.unpack(key, value)
-                facts = {"gpos": row[4], "id": row[0], "stream": row[1], "pos": row[3]}
-                return ImportRefused(
-                    code,
-                    _TEXTS[code].format(**facts),
-                    line=line,
-                    value=_VALUES[code].format(**facts),
-                    hint="the file or the namespace has it already; import into an empty namespace",
-                )
-        return ImportRefused("IMPORT_FAILED", "the records break a rule of the store", line=self._lines + 1)
+                code, other = STREAM_POSITION_EXISTS, get(position) or key
+            else:
+                continue
+            return self._refusal(code, Stored.of(chunk.records[number]), chunk.lines[number], self._stored(other))
+        return ImportRefused("IMPORT_FAILED", "the records break a rule of the store", line=chunk.lines[0])
+
+    def _refusal(self, code: str, one: Stored, line: int, other: Stored | None) -> ImportRefused:
+        differs = clashes.differing(one, other) if self._skip and other is not None else None
+        return clashes.refusal(code, one, line, differs)
+
+    def _repeated(self) -> ImportRefused | None:
+        """The first line that clashes among those that were put without a look; here each was looked at."""
+        return None
+
+
+class _Aside(_Batch):
+    """The same for an environment that is new, in many commits."""
+
+    def __init__(self, building: Building, plan: ImportPlan) -> None:
+        super().__init__(building.transaction, plan)
+        self._building = building
+        self._uncommitted = 0
+        self._ids = Sorter(building.path)
+        self._positions = Sorter(building.path)
+        self._by_category = Sorter(building.path)
+
+    def close(self) -> None:
+        """Removes what was put aside to be sorted."""
+        for sorter in (self._ids, self._positions, self._by_category):
+            sorter.close()
+
+    def _put(self, chunk: Chunk, entries: _Entries) -> None:
+        count = len(entries.keys)
+        if self._put_messages(entries) != count:
+            # by its messages alone, which is all that was put
+            get = self._transaction.get
+            clash = next(n for n in range(count) if get(MESSAGES + entries.keys[n]) != entries.messages[n])
+            one = Stored.of(chunk.records[clash])
+            fault = self._refusal(POSITION_EXISTS, one, chunk.lines[clash], self._stored(entries.keys[clash]))
+            self._sort(entries, clash)
+            raise self._repeated() or fault
+        self._sort(entries, count)
+        self._uncommitted += sum(map(len, entries.messages))
+        if self._uncommitted > _COMMIT_BYTES:
+            self._commit()
+
+    def _sort(self, entries: _Entries, count: int) -> None:
+        """Remembers what leads to the first messages of a chunk."""
+        some = slice(count)
+        self._ids.add(list(map(bytes.__add__, entries.ids[some], entries.keys[some])))
+        self._positions.add(list(map(bytes.__add__, entries.positions[some], entries.keys[some])))
+        self._by_category.add(list(map(bytes.__add__, entries.by_category[some], entries.entries[some])))
+
+    def _commit(self) -> None:
+        self._building.commit()
+        self._uncommitted = 0
+        self._transaction = self._building.transaction
+        self._writer.use(self._transaction)
+
+    def _finish(self) -> None:
+        for sorter in (self._by_category, self._positions, self._ids):
+            for part in sorter.sorted():
+                pairs = [(entry[:_KEY], entry[_KEY:]) for entry in part]
+                _, added = self._transaction.cursor().putmulti(pairs, overwrite=False)
+                if added != len(part):
+                    found = self._repeated()
+                    assert found is not None
+                    raise found
+                self._uncommitted += len(part) * 2 * len(part[0])
+                if self._uncommitted > _COMMIT_BYTES:
+                    self._commit()
+        super()._finish()
+
+    def _repeated(self) -> ImportRefused | None:
+        found: list[tuple[int, str, bytes, bytes]] = []
+        for code, sorter in ((ID_EXISTS, self._ids), (STREAM_POSITION_EXISTS, self._positions)):
+            for key, other in _same_keys(sorter.sorted()):
+                first, second = sorted([(self._line(key), key), (self._line(other), other)])
+                found = [min([*found, (second[0], code, second[1], first[1])])]
+        if not found:
+            return None
+        line, code, key, other = found[0]
+        one = self._stored(key)
+        assert one is not None
+        return self._refusal(code, one, line, self._stored(other))
+
+
+def _same_keys(parts: Iterator[list[bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    """What stands under the same key, two at a time."""
+    last = b""
+    for part in parts:
+        for before, entry in pairwise([last, *part]):
+            if before[:_KEY] == entry[:_KEY]:
+                yield before[_KEY:], entry[_KEY:]
+        last = part[-1]

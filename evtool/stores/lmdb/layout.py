@@ -16,11 +16,12 @@ last of all, so that a new one goes to the very end.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from evtool import contract, names
 from evtool.model import CategoryInfo, Message, StreamInfo
+from evtool.ndjson import Raw
 from evtool.stores.lmdb import naming
 from evtool.stores.lmdb.environment import Transaction
 
@@ -50,6 +51,8 @@ _TEXTS = _HEADER.size
 _ID = 36
 _STREAM = _ID + 27
 
+_NULL_BYTES = len(b"null")
+
 _STREAM_ROW = struct.Struct(">8s8sQ8s")
 _CATEGORY_ROW = struct.Struct(">8sQQ")
 _COUNTER_ROW = struct.Struct(">QQ")
@@ -74,6 +77,42 @@ def pack(
     """A message as a value. `arrival` says after how many others it was written, whatever its global position is."""
     header = _HEADER.pack(arrival, position, len(stream), len(type_), len(data))
     return b"".join((header, id_.encode(), time.encode(), stream, type_, data, metadata))
+
+
+def pack_all(
+    arrivals: Iterable[int],
+    ids: Iterable[str],
+    times: Iterable[str],
+    streams: Iterable[Stream],
+    types: Iterable[str],
+    positions: Iterable[int],
+    data: Iterable[Raw],
+    metadata: Iterable[Raw],
+) -> list[bytes]:
+    """Many messages as values, from columns; JSON's null is no data, and no metadata."""
+    header = _HEADER.pack
+    return [
+        b"".join(
+            (
+                header(arrival, position, len(name), len(type_), len(data_)),
+                id_time.encode(), name, type_, data_, metadata_,
+            )
+        )
+        for arrival, id_time, name, type_, position, data_, metadata_ in zip(
+            arrivals,
+            map(str.__add__, ids, times),
+            [stream.name for stream in streams],
+            map(str.encode, types),
+            positions,
+            _without_null(data),
+            _without_null(metadata),
+            strict=True,
+        )
+    ]  # fmt: skip
+
+
+def _without_null(column: Iterable[Raw]) -> list[Raw | bytes]:
+    return [b"" if len(raw) == _NULL_BYTES and bytes(raw) == b"null" else raw for raw in column]
 
 
 def unpack(global_position: bytes, value: bytes) -> Row:
@@ -127,6 +166,13 @@ def stream_of(value: bytes) -> bytes:
     """The name of a message's stream."""
     start = _TEXTS + _STREAM
     return value[start : start + _HEADER.unpack_from(value)[2]]
+
+
+def type_of(value: bytes) -> bytes:
+    """A message's type."""
+    _, _, stream, size, _ = _HEADER.unpack_from(value)
+    start = _TEXTS + _STREAM + stream
+    return value[start : start + size]
 
 
 def has_type(value: bytes, type_: bytes) -> bool:
@@ -200,6 +246,10 @@ class Writer:
         self.streams: dict[str, Stream] = {}
         self._categories: dict[bytes, Category] = {}
 
+    def use(self, transaction: Transaction) -> None:
+        """Goes on in another transaction."""
+        self._transaction = transaction
+
     def stream(self, name: str) -> Stream:
         """A stream by its name; a new one where there is none."""
         held = self.streams.get(name)
@@ -242,6 +292,13 @@ class Writer:
     def _new_number(self) -> bytes:
         self._numbers += 1
         return number(self._numbers)
+
+
+def copy_counters(source: Transaction, target: Transaction) -> None:
+    """Lets an environment go on where another one stands: neither arrivals nor numbers mean something else in it."""
+    found = source.get(_COUNTERS)
+    if found is not None:
+        target.put(_COUNTERS, found)
 
 
 def arrivals(transaction: Transaction) -> bytes:
@@ -326,3 +383,8 @@ def list_categories(transaction: Transaction) -> Iterator[CategoryInfo]:
     """All categories, in the order of their names' bytes."""
     for name, row in naming.walk(transaction, CATEGORIES):
         yield CategoryInfo(name.decode(), *_CATEGORY_ROW.unpack(row)[1:])
+
+
+def category_names(transaction: Transaction) -> list[str]:
+    """The names of all categories, in the order of their bytes."""
+    return [name.decode() for name, _ in naming.walk(transaction, CATEGORIES)]

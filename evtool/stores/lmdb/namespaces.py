@@ -22,7 +22,10 @@ from evtool import contract, names, times
 from evtool.errors import NamespaceExists, NamespaceNotFound, NamespaceRefused
 from evtool.model import Namespace
 from evtool.stores.lmdb import layout
-from evtool.stores.lmdb.environment import MAP_SIZE, Environment, Transaction, environment, not_migrated
+from evtool.stores.lmdb.building import Building
+from evtool.stores.lmdb.environment import MAP_SIZE, Environment, Transaction, not_migrated
+from evtool.stores.lmdb.environments import environment
+from evtool.stores.lmdb.handle import VERSION
 
 _REGISTRY = "registry"
 # Names may be longer than keys.
@@ -44,6 +47,8 @@ class Database:
         """
         self._env = env
         self._make = make
+        self.newest = VERSION
+        self.path = env.path
         self.version = env.version
         self.close = env.close
 
@@ -63,10 +68,10 @@ class Database:
             return 0
         return self._env.migrate(create=False)
 
-    def write(self, action: Callable[[Transaction], _T], *, once: bool = False) -> _T:
+    def write(self, action: Callable[[Transaction], _T], *, once: bool = False, keep: bool = True) -> _T:
         """Does something in a write transaction; see `Environment.write`."""
         self._see_to_it()
-        return self._env.write(action, once=once)
+        return self._env.write(action, once=once, keep=keep)
 
     def _see_to_it(self) -> None:
         """Makes what isn't there, which a crash may have kept from it."""
@@ -154,10 +159,12 @@ class Namespaces:
             return folder
 
         self._find(name)
-        folder = self.registry.write(remove)
+        folder: str | None = self.registry.write(remove)
         # after the registry has let go of it: a crash in between leaves a folder that nobody looks for
-        self._environment(folder).delete()
-        self._environments.pop(folder, None)
+        while folder is not None:
+            successor = self._environment(folder).delete()
+            self._environments.pop(folder, None)
+            folder = successor
 
     def database(self, name: str) -> Database:
         """The database of a namespace.
@@ -166,7 +173,30 @@ class Namespaces:
             NamespaceNotFound: there is none of that name.
         """
         folder: str = self._find(name)["folder"]
+        # whoever moved the messages may have been killed before the registry knew
+        while (successor := self._environment(folder).successor()) is not None:
+            self.settle(name, folder, successor)
+            folder = successor
         return Database(self._environment(folder), partial(self._make, name, folder))
+
+    def build(self, database: Database) -> Building:
+        """Begins an environment that is to take a namespace's place; see building.py."""
+        return Building(database.path, self._map_size)
+
+    def settle(self, name: str, folder: str, successor: str) -> None:
+        """Enters the folder to which a namespace's messages have moved, and removes the one where they were."""
+
+        def move(transaction: Transaction) -> bool:
+            row = _row(transaction, name)
+            if row is None or row["folder"] != folder:
+                # deleted meanwhile, with both folders, or entered by somebody else
+                return False
+            transaction.put(_key(name), json.dumps(row | {"folder": successor}).encode())
+            return True
+
+        if self.registry.write(move):
+            self._environment(folder).remove()
+            self._environments.pop(folder, None)
 
     def close(self) -> None:
         """Closes all environments."""

@@ -2,41 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from evtool import contract, json_values, settings, times
-from evtool.errors import ConditionNotActivated, MessageExists, NamespaceExists, NamespaceNotFound, NotMigrated
+from evtool import contract, times
+from evtool.errors import MessageExists, NamespaceNotFound, NotMigrated
+from evtool.imports import ImportPlan, ImportRecord, ImportSummary
 from evtool.model import (
     CategoryInfo,
     ExportBlock,
-    ImportSummary,
     Message,
-    MigrationStep,
-    Namespace,
-    NamespaceState,
     NewMessage,
     Selection,
     StreamInfo,
-    json_text,
+    Watermark,
 )
 from evtool.ndjson import Record
-from evtool.store import Store
-from evtool.stores.lmdb import exporting, importing, layout
+from evtool.store import Ability
+from evtool.stores.lmdb import exporting, importing, layout, recording
 from evtool.stores.lmdb.environment import MAP_SIZE, Transaction
-from evtool.stores.lmdb.handle import VERSION
+from evtool.stores.lmdb.handle import Moved
 from evtool.stores.lmdb.layout import BY_CATEGORY, IDS, MESSAGES, POSITIONS, Writer
 from evtool.stores.lmdb.namespaces import Database, Namespaces
 from evtool.stores.lmdb.translation import translated
+from evtool.stores.local import LocalStore, first_position, json_checked, refuse_condition
+
+_PLAN = ImportPlan()
 
 _T = TypeVar("_T")
 
 
-class LMDBStore(Store):
+class LMDBStore(LocalStore):
     """A namespace of an LMDB store. See `Store` for what its methods do."""
 
     def __init__(
@@ -55,22 +57,27 @@ class LMDBStore(Store):
             namespaces: those of another store of the same folder, to be shared.
             map_size: how large the maps are to begin with. They grow; a file never gets larger than what is in it.
         """
-        self._namespace = settings.namespace(namespace)
         self._namespaces = namespaces or Namespaces(folder, map_size)
+        super().__init__(self._namespaces, namespace)
         self._database: Database | None = None
 
+    def _translated(self) -> AbstractContextManager[None]:
+        return translated()
+
     @property
-    def namespace(self) -> str:
-        """The namespace that the messages are in."""
-        return self._namespace
+    def kind(self) -> str:
+        """LMDB."""
+        return "lmdb"
+
+    def structure_version(self) -> str:
+        """See `Store.structure_version`."""
+        self._read(lambda _: None)
+        with translated():
+            return f"{self._open().version():04}"
 
     def in_namespace(self, name: str) -> LMDBStore:
         """A store of another namespace on the same environments."""
         return LMDBStore(self._namespaces.folder, name, namespaces=self._namespaces)
-
-    def close(self) -> None:
-        """Closes all environments."""
-        self._namespaces.close()
 
     def write_message(
         self,
@@ -90,8 +97,9 @@ class LMDBStore(Store):
     ) -> list[int]:
         """See `Store.write_messages`."""
         # as in PostgreSQL, values that aren't of their type are refused before anything else
-        values = [(_json(message.data), _json(message.metadata)) for message in messages]
-        contract.check_names(stream_name, *(message.type for message in messages))
+        values = [(json_checked(message.data), json_checked(message.metadata)) for message in messages]
+        contract.check_names(stream_name, *(text for message in messages for text in (message.id, message.type)))
+        contract.check_bigints(expected_version)
 
         def write(transaction: Transaction) -> list[int]:
             found = layout.find_stream(transaction, stream_name)
@@ -114,9 +122,10 @@ class LMDBStore(Store):
         self, stream_name: str, position: int | None = 0, batch_size: int | None = 1000, condition: str | None = None
     ) -> list[Message]:
         """See `Store.get_stream_messages`."""
+        contract.check_bigints(position, batch_size)
         contract.check_stream(stream_name)
-        _refuse_condition(condition)
-        first, limit = _from(position, 0), contract.limit_of(batch_size)
+        refuse_condition(condition)
+        first, limit = first_position(position, 0), contract.limit_of(batch_size)
 
         def read(transaction: Transaction) -> list[Message]:
             found = layout.find_stream(transaction, stream_name)
@@ -138,11 +147,12 @@ class LMDBStore(Store):
         condition: str | None = None,
     ) -> list[Message]:
         """See `Store.get_category_messages`."""
+        contract.check_bigints(position, batch_size)
         contract.check_category(category)
         contract.check_correlation(correlation)
         contract.check_consumer_group(consumer_group_member, consumer_group_size)
-        _refuse_condition(condition)
-        first, limit = _from(position, 1), contract.limit_of(batch_size)
+        refuse_condition(condition)
+        first, limit = first_position(position, 1), contract.limit_of(batch_size)
         correlated = layout.correlation_entry(correlation)
 
         def read(transaction: Transaction) -> list[Message]:
@@ -162,7 +172,7 @@ class LMDBStore(Store):
 
     def get_all_messages(self, position: int | None = 1, batch_size: int | None = 1000) -> list[Message]:
         """See `Store.get_all_messages`. One writer at a time commits in the order of positions: there are no gaps."""
-        first, limit = _from(position, 1), contract.limit_of(batch_size)
+        first, limit = first_position(position, 1), contract.limit_of(batch_size)
 
         def read(transaction: Transaction) -> list[Message]:
             pairs = islice(layout.entries(transaction, MESSAGES, first), limit)
@@ -207,72 +217,56 @@ class LMDBStore(Store):
         """See `Store.last_position`."""
         return self._read(layout.last_position) or None
 
-    def export(self, selection: Selection) -> Iterator[ExportBlock]:
+    def watermark(self) -> Watermark:
+        """See `Store.watermark`."""
+        return self._read(lambda transaction: Watermark(layout.last_position(transaction), recording.last(transaction)))
+
+    def export(
+        self, selection: Selection, watermark: Watermark | None = None, *, jobs: int = 1
+    ) -> Iterator[ExportBlock]:
         """See `Store.export`."""
-        contract.check_names(*selection.categories)
-        choice = self._read(lambda transaction: exporting.Choice(transaction, selection))
-        with translated():
-            yield from exporting.export(self._open(), choice)
+        if jobs > 1:
+            self.require(Ability.PARALLEL_EXPORT)
+        contract.check_names(*selection.texts)
+        last = None if watermark is None else watermark.position
 
-    def import_batch(self, records: Iterable[Record]) -> ImportSummary:
-        """See `Store.import_batch`."""
-        # finds the namespace, anew if need be: the import itself can't be tried again
-        self._read(lambda _: None)
-        with translated():
-            return self._open().write(lambda transaction: importing.import_batch(transaction, records), once=True)
+        def choose() -> tuple[Database, exporting.Choice]:
+            database = self._open()
+            with database.reading() as transaction:
+                return database, exporting.Choice(transaction, selection, last)
 
-    def list_namespaces(self) -> list[Namespace]:
-        """See `Store.list_namespaces`."""
+        database, choice = self._retried(choose)
         with translated():
-            return self._namespaces.list()
-
-    def get_namespace(self, name: str) -> Namespace:
-        """See `Store.get_namespace`."""
-        with translated():
-            return self._namespaces.get(name)
-
-    def create_namespace(self, name: str, schema: str | None = None) -> Namespace:
-        """See `Store.create_namespace`."""
-        with translated():
-            return self._namespaces.create(name, schema)
-
-    def delete_namespace(self, name: str) -> None:
-        """See `Store.delete_namespace`."""
-        with translated():
-            self._namespaces.delete(name)
-
-    def migrate(self) -> list[MigrationStep]:
-        """See `Store.migrate`."""
-        with translated():
-            return list(self._migrate())
-
-    def migration_status(self) -> list[NamespaceState]:
-        """See `Store.migration_status`."""
-        with translated():
-            found = self._namespaces.registry.version()
-            states = [_state(None, "registry", found)]
-            if found == VERSION:
-                for one in self._namespaces.list():
-                    # an environment that was never used is made when it is
-                    version = self._namespaces.database(one.name).version() or VERSION
-                    states.append(_state(one.name, one.schema, version))
-            return states
-
-    def _migrate(self) -> Iterator[MigrationStep]:
-        found = self._namespaces.registry.migrate()
-        yield MigrationStep(None, "registry", _action(found), f"{VERSION:04}")
-        namespaces = self._namespaces.list()
-        if not namespaces:
             try:
-                made = self._namespaces.create(settings.DEFAULT_NAMESPACE, None)
-            except NamespaceExists:
-                # somebody else migrates too
-                namespaces = self._namespaces.list()
-            else:
-                yield MigrationStep(made.name, made.schema, "created", f"{VERSION:04}")
-        for one in namespaces:
-            found = self._namespaces.database(one.name).migrate()
-            yield MigrationStep(one.name, one.schema, _action(found or VERSION), f"{VERSION:04}")
+                yield from exporting.export(database, choice)
+            except (NamespaceNotFound, NotMigrated) as error:
+                # the environment is gone: what it held was replaced, unless the namespace is gone, too
+                self._namespaces.get(self._namespace)
+                raise Moved from error
+
+    def import_batch(self, records: Iterable[Record], plan: ImportPlan = _PLAN) -> ImportSummary:
+        """See `Store.import_batch`."""
+        begun = False
+
+        def run(transaction: Transaction) -> ImportSummary:
+            nonlocal begun
+            begun = True
+            return importing.import_batch(transaction, records, plan, lambda: self._namespaces.build(self._open()))
+
+        def attempt() -> ImportSummary:
+            return self._open().write(run, once=True, keep=not plan.dry_run)
+
+        # what was begun can't be tried again, since records are read once
+        summary = self._retried(attempt, unless=lambda: begun)
+        # enters the folder to which they may have moved; who deletes the namespace meanwhile, deletes what was imported
+        self._database = None
+        with contextlib.suppress(NamespaceNotFound):
+            self._read(lambda _: None)
+        return summary
+
+    def import_records(self, after: int = 0, fingerprint: str | None = None) -> list[ImportRecord]:
+        """See `Store.import_records`."""
+        return self._read(lambda transaction: list(recording.records(transaction, after, fingerprint)))
 
     def _read(self, action: Callable[[Transaction], _T]) -> _T:
         def read() -> _T:
@@ -284,14 +278,18 @@ class LMDBStore(Store):
     def _write(self, action: Callable[[Transaction], _T]) -> _T:
         return self._retried(lambda: self._open().write(action))
 
-    def _retried(self, action: Callable[[], _T]) -> _T:
+    def _retried(self, action: Callable[[], _T], unless: Callable[[], bool] = lambda: False) -> _T:
+        deleted = False
         with translated():
-            try:
-                return action()
-            except (NamespaceNotFound, NotMigrated):
-                # deleted since it was opened, and perhaps made anew
-                self._database = None
-                return action()
+            while True:
+                try:
+                    return action()
+                except (NamespaceNotFound, NotMigrated, Moved) as error:
+                    # deleted since it was opened, and perhaps made anew; or its messages were replaced
+                    if unless() or (deleted and not isinstance(error, Moved)):
+                        raise
+                    deleted = not isinstance(error, Moved)
+                    self._database = None
 
     def _open(self) -> Database:
         # without a lock, which a fork could leave locked for ever in the child; two may look it up, to the same end
@@ -339,32 +337,3 @@ def _append(
 
 def _message(transaction: Transaction, key: bytes) -> Message:
     return layout.message(layout.unpack(key, layout.find_message(transaction, key)))
-
-
-def _json(value: Any) -> str | None:
-    text = json_text(value)
-    return None if text is None else json_values.check(text)
-
-
-def _from(position: int | None, default: int) -> int:
-    return default if position is None else contract.check_bigint(position)
-
-
-def _refuse_condition(condition: str | None) -> None:
-    if condition is not None:
-        raise ConditionNotActivated(
-            "Retrieval with SQL condition is not activated", hint="this store has none; filter what it returns"
-        )
-
-
-def _state(name: str | None, schema: str, found: int) -> NamespaceState:
-    versions = tuple(f"{number:04}" for number in range(found + 1, VERSION + 1))
-    note = f"a newer evtool made structure {found:04}: upgrade evtool" if found > VERSION else None
-    functions = "outdated" if note else "current"
-    return NamespaceState(name, schema, f"{found:04}" if found else None, versions, functions, roles=True, note=note)
-
-
-def _action(found: int) -> str:
-    if found == VERSION:
-        return "current"
-    return "upgraded" if found else "created"

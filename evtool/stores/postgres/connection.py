@@ -78,7 +78,9 @@ class Connector:
         with translated():
             connection: Connection = psycopg.connect(**self._parameters)
         try:
-            _prepare(connection)
+            with translated():
+                # a server that goes down may take the connection, but not what it is set to
+                _prepare(connection)
             if connection.info.server_version < MINIMUM_SERVER:
                 found = connection.info.parameter_status("server_version")
                 hint = "evtool needs PostgreSQL 15 or newer"

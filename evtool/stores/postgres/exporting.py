@@ -5,81 +5,59 @@ The server scans the next rows while the client makes lines of the last ones.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import psycopg
 from psycopg import sql
 
 from evtool import ndjson
 from evtool.errors import StoreError
-from evtool.model import ExportBlock, Selection
+from evtool.model import ExportBlock
 from evtool.progress import EVERY
 from evtool.stores.postgres.connection import Connection
 from evtool.stores.postgres.copying import COLUMNS, DELIMITER, FORMAT, POSITION, QUOTE, STREAM, TIME, TYPE
 
-_LINE = b'{"id":"%b","stream":"%b","type":"%b","pos":%b,"gpos":%b,"data":%b,"meta":%b,"time":"%bZ"}\n'
-_ESCAPED = re.compile(rb'[\x00-\x1f"\\]')
-_TIMESTAMP = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}")
+_LINE = b'{"id":"%b","stream":"%b","type":"%b","pos":%b,"gpos":%b,"data":%b,"meta":%b,"time":"%b"}\n'
+# What JSON escapes in a name.
+_ESCAPED = bytes(range(0x20)) + b'"\\'
+_TIMESTAMP = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?")
+# What a time lacks, by its length: PostgreSQL leaves out zeros at the end. A time of another length is no usual one.
+_MISSING = {19: b".000000Z", **{20 + digits: b"0" * (6 - digits) + b"Z" for digits in range(1, 7)}}
+_TIME_SIZE = len("2025-07-15T10:00:00.000000Z")
 
 # So small that the socket holds what the server sends while a block is put together: else each waits for the other.
 _BLOCK_BYTES = 1 << 15
 
-# Beyond that many categories one scan with a filter reads less than so many scans merged.
-_MERGED_CATEGORIES = 32
 
-
-def export(connection: Connection, schema: str, selection: Selection, watermark: int) -> Iterator[ExportBlock]:
-    """The lines of the messages up to a watermark, in global order.
+@contextlib.contextmanager
+def snapshot(connection: Connection, exported: str | None = None) -> Iterator[None]:
+    """A transaction in which every statement sees the same messages, and times are written one way.
 
     Args:
-        connection: in autocommit, so that the COPY takes its snapshot after the watermark was found.
-        schema: where the namespace lives.
-        selection: which messages.
-        watermark: what `watermark()` of the schema returned on this connection.
+        connection: in autocommit, so that the snapshot is taken after the watermark was found.
+        exported: the snapshot of another transaction to see, by `pg_export_snapshot`.
+    """
+    connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    connection.read_only = True
+    with connection.transaction():
+        if exported is not None:
+            connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(exported)))
+        # DateStyle is the role's or the database's to set, and the text of a time hangs on it
+        connection.execute("SET LOCAL datestyle = 'ISO, YMD'")
+        yield
+
+
+def lines(connection: Connection, query: sql.Composed) -> Iterator[ExportBlock]:
+    """The rows of a query as lines, in a `snapshot`.
 
     Raises:
         psycopg.Error: as the server has it.
         StoreError: a message has a time that ISO 8601 can't say.
     """
-    copy = sql.SQL("COPY ({}) TO STDOUT {}").format(_selected(schema, selection, watermark), FORMAT)
-    # DateStyle is the role's or the database's to set, and the text of a time hangs on it. Without statistics, as right
-    # after an import, the planner would rather sort the table on disk than follow the index that has the order.
-    with connection.transaction(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL enable_sort = off")
-        with cursor.copy(copy) as rows:
-            yield from _blocks(rows_of(connection, rows))
-
-
-def _selected(schema: str, selection: Selection, watermark: int) -> sql.Composed:
-    """The query whose rows are exported, in an order that an index gives, so that nothing is sorted."""
-    conditions: list[sql.Composable] = [sql.SQL("global_position <= {}").format(sql.Literal(watermark))]
-    if selection.since is not None:
-        conditions.append(sql.SQL("time >= {}").format(_utc(selection.since)))
-    if selection.until is not None:
-        conditions.append(sql.SQL("time < {}").format(_utc(selection.until)))
-    table = sql.Identifier(schema, "messages")
-    category = sql.SQL("{}(stream_name)").format(sql.Identifier(schema, "category"))
-    columns = sql.SQL("SELECT id, stream_name, type, position, global_position, data, metadata, time FROM {} WHERE {}")
-    ordered = sql.SQL("{} ORDER BY global_position")
-    categories = sorted(set(selection.categories))
-    if len(categories) > _MERGED_CATEGORIES:
-        conditions.append(sql.SQL("{} = ANY ({})").format(category, sql.Literal(categories)))
-    if not 0 < len(categories) <= _MERGED_CATEGORIES:
-        return ordered.format(columns.format(table, sql.SQL(" AND ").join(conditions)))
-    branches = []
-    for one in categories:
-        own = sql.SQL(" AND ").join([sql.SQL("{} = {}").format(category, sql.Literal(one)), *conditions])
-        branches.append(ordered.format(columns.format(table, own)))
-    if len(branches) == 1:
-        return branches[0]
-    # each branch in the order of the index messages_category, merged by the server (MergeAppend)
-    return ordered.format(sql.SQL(" UNION ALL ").join(sql.SQL("({})").format(branch) for branch in branches))
-
-
-def _utc(moment: Any) -> sql.Composed:
-    return sql.SQL("{}::timestamptz AT TIME ZONE 'UTC'").format(sql.Literal(moment))
+    with connection.cursor() as cursor, cursor.copy(sql.SQL("COPY ({}) TO STDOUT {}").format(query, FORMAT)) as rows:
+        yield from _blocks(rows_of(connection, rows))
 
 
 def rows_of(connection: Connection, copy: psycopg.Copy) -> Iterator[bytes | bytearray | memoryview]:
@@ -130,10 +108,10 @@ def _block(rows: list[bytes]) -> ExportBlock:
     else:
         # nothing is quoted, so no field holds a line break or a delimiter
         fields = whole[:-1].replace(b"\n", DELIMITER).split(DELIMITER)
-    for column in (STREAM, TYPE):
-        names = fields[column::COLUMNS]
-        if _ESCAPED.search(b"".join(names)):
-            fields[column::COLUMNS] = [_escape(name) for name in names]
+    names = b"".join(fields[STREAM::COLUMNS] + fields[TYPE::COLUMNS])
+    if len(names.translate(None, _ESCAPED)) != len(names):
+        for column in (STREAM, TYPE):
+            fields[column::COLUMNS] = [_escape(name) for name in fields[column::COLUMNS]]
     fields[TIME::COLUMNS] = _iso(fields[TIME::COLUMNS], fields[POSITION::COLUMNS])
     return ExportBlock(_LINE * len(rows) % tuple(fields), len(rows), int(fields[POSITION - COLUMNS]))
 
@@ -159,31 +137,27 @@ def _unquote(row: bytes) -> list[bytes]:
 
 def _escape(text: bytes) -> bytes:
     """A name as it stands between the quotes of a JSON string."""
-    return ndjson.quoted(text.decode())[1:-1].encode() if _ESCAPED.search(text) else text
+    return ndjson.quoted(text.decode())[1:-1].encode()
 
 
 def _iso(times: list[bytes], positions: list[bytes]) -> list[bytes]:
-    """Times with T and six digits behind the point; PostgreSQL leaves out zeros at the end."""
-    width = len("2025-07-15 10:00:00.000000") + 1
-    padded = [time if len(time) == width - 1 else _pad(time) for time in times]
-    joined = b"\n".join(padded) + b"\n"
+    """Times as `2025-07-15T10:00:00.000000Z`. All at once, since looking at each would take as long as all the rest."""
     size = len(times)
+    joined = b"".join([time + _MISSING.get(len(time), b"") for time in times])
     regular = (
-        len(joined) == width * size
+        len(joined) == _TIME_SIZE * size
         and joined.count(b" ") == size
-        and joined[width - 1 :: width] == b"\n" * size
         # a year of five digits moves these, and "BC" brings a second space
-        and joined[4::width] == joined[7::width] == b"-" * size
-        and joined[19::width] == b"." * size
+        and joined[4::_TIME_SIZE] == joined[7::_TIME_SIZE] == b"-" * size
+        and joined[10::_TIME_SIZE] == b" " * size
+        and joined[19::_TIME_SIZE] == b"." * size
+        and joined[_TIME_SIZE - 1 :: _TIME_SIZE] == b"Z" * size
     )
     if not regular:
-        odd = next(at for at, time in enumerate(padded) if not _TIMESTAMP.fullmatch(time))
+        odd = next(at for at, time in enumerate(times) if not _TIMESTAMP.fullmatch(time))
         raise StoreError(
             f"the message at global position {positions[odd].decode()} has a time that ISO 8601 can't say",
             hint="correct it in the table, or export around it",
         )
-    return joined[:-1].replace(b" ", b"T").split(b"\n")
-
-
-def _pad(time: bytes) -> bytes:
-    return time.ljust(26, b"0") if time[19:20] == b"." else time + b".000000"
+    joined = joined.replace(b" ", b"T")
+    return [joined[at : at + _TIME_SIZE] for at in range(0, _TIME_SIZE * size, _TIME_SIZE)]

@@ -156,7 +156,8 @@ def _migrate_one(connection: Connection, target: _Target) -> MigrationStep:
         if structure.pending(target.scope, current, what=target.what):
             structure.upgrade(outer, target.scope, target.schema)
             done.append("created" if is_new else "upgraded")
-        if is_new or _behaviour_is_stale(connection, target):
+        # a new table has no grants yet, though no function may have changed
+        if done or _behaviour_is_stale(connection, target):
             connection.execute(scripts.behaviour(target.scope, schema=target.schema, name=target.install_name))
             done.append("functions replaced")
         elif target.name is not None and _grant_groups(connection, target.schema):

@@ -14,10 +14,10 @@ from psycopg import sql
 
 from evtool import contract, json_values, settings
 from evtool.errors import WrongExpectedVersion
+from evtool.imports import ImportPlan, ImportRecord, ImportSummary
 from evtool.model import (
     CategoryInfo,
     ExportBlock,
-    ImportSummary,
     Message,
     MigrationStep,
     Namespace,
@@ -25,11 +25,12 @@ from evtool.model import (
     NewMessage,
     Selection,
     StreamInfo,
+    Watermark,
     json_text,
 )
 from evtool.ndjson import Record
 from evtool.store import Ability, Store
-from evtool.stores.postgres import exporting, importing, registry
+from evtool.stores.postgres import exporting, importing, parallel, registry, selecting
 from evtool.stores.postgres.connection import Connection, Connector
 from evtool.stores.postgres.translation import translate, translated
 
@@ -46,6 +47,21 @@ _STREAMS = "SELECT * FROM {ns}.list_streams(%s, %s, %s)"
 _CATEGORIES = "SELECT * FROM {ns}.list_categories()"
 _LAST_POSITION = "SELECT max(global_position) FROM {ns}.messages"
 _WATERMARK = "SELECT {ns}.watermark()"
+_STRUCTURE = "SELECT version_num FROM {ns}.evtool_version"
+_LAST_IMPORT = "SELECT coalesce(max(number), 0) FROM {ns}.imports"
+_IMPORTS = """
+    SELECT number, imported_at, source, fingerprint, options, last_line, imported, skipped, first_position,
+      last_position, replaced, complete
+    FROM {ns}.imports WHERE number > %s AND (%s::text IS NULL OR fingerprint = %s) ORDER BY number
+"""
+# The moment at which a server was started is its own, which its system identifier, shared with its clones, is not.
+_IDENTITY = """
+    SELECT extract(epoch FROM pg_postmaster_start_time())::text, d.oid, n.oid FROM pg_database d, pg_namespace n
+    WHERE d.datname = current_database() AND n.nspname = %s
+"""
+_GAP_SAFE = {_ALL, _WATERMARK}
+
+_PLAN = ImportPlan()
 
 # invalid schema name, undefined function, undefined table, and a table that is dropped at this moment
 _SCHEMA_IS_GONE = frozenset({"3F000", "42883", "42P01", "XX000"})
@@ -82,6 +98,21 @@ class PostgresStore(Store):
     def abilities(self) -> frozenset[Ability]:
         """All of them."""
         return frozenset(Ability)
+
+    @property
+    def kind(self) -> str:
+        """PostgreSQL."""
+        return "postgresql"
+
+    def structure_version(self) -> str:
+        """See `Store.structure_version`."""
+        return str(self._call(_STRUCTURE, ())[0][0])
+
+    def identity(self) -> str:
+        """See `Store.identity`: a server, a database of it, a schema of that."""
+        with translated(self._namespace), self._connector.pooled() as connection:
+            row = connection.execute(_IDENTITY, (self._find_schema_anew(connection),)).fetchone()
+        return f"postgres {row}"
 
     def in_namespace(self, name: str) -> PostgresStore:
         """A store of another namespace on the same connections."""
@@ -182,32 +213,43 @@ class PostgresStore(Store):
         position: int | None = self._call(_LAST_POSITION, ())[0][0]
         return position
 
-    def export(self, selection: Selection) -> Iterator[ExportBlock]:
+    def watermark(self) -> Watermark:
+        """See `Store.watermark`."""
+        position: int = self._call(_WATERMARK, ())[0][0]
+        # afterwards: an import that ends in between is in an export up to that position, and on record before it
+        return Watermark(position, self._call(_LAST_IMPORT, ())[0][0])
+
+    def export(
+        self, selection: Selection, watermark: Watermark | None = None, *, jobs: int = 1
+    ) -> Iterator[ExportBlock]:
         """See `Store.export`."""
-        contract.check_names(*selection.categories)
+        contract.check_names(*selection.texts)
         connection = self._connector.open()
         try:
             with translated(self._namespace):
                 schema = self._find_schema_anew(connection)
                 registry.check_structure(connection, schema)
-                query = sql.SQL(_WATERMARK).format(ns=sql.Identifier(schema))
-                with connection.transaction():
-                    row = connection.execute(query).fetchone()
-                assert row is not None
-                yield from exporting.export(connection, schema, selection, row[0])
+                position = self._watermark(connection, schema) if watermark is None else watermark.position
+                with exporting.snapshot(connection):
+                    chosen = selecting.choose(connection, schema, selection, position)
+                    yield from parallel.export(connection, self._connector.open, chosen, jobs)
         finally:
             connection.close()
 
-    def import_batch(self, records: Iterable[Record]) -> ImportSummary:
+    def import_batch(self, records: Iterable[Record], plan: ImportPlan = _PLAN) -> ImportSummary:
         """See `Store.import_batch`."""
         connection = self._connector.open()
         try:
             with translated(self._namespace):
                 schema = self._find_schema_anew(connection)
                 registry.check_structure(connection, schema)
-                return importing.import_batch(connection, schema, records)
+                return importing.import_batch(connection, schema, records, plan)
         finally:
             connection.close()
+
+    def import_records(self, after: int = 0, fingerprint: str | None = None) -> list[ImportRecord]:
+        """See `Store.import_records`."""
+        return [_record(*row) for row in self._call(_IMPORTS, (after, fingerprint, fingerprint))]
 
     def list_namespaces(self) -> list[Namespace]:
         """See `Store.list_namespaces`."""
@@ -262,6 +304,13 @@ class PostgresStore(Store):
         finally:
             connection.close()
 
+    def _watermark(self, connection: Connection, schema: str) -> int:
+        with connection.transaction():
+            row = connection.execute(sql.SQL(_WATERMARK).format(ns=sql.Identifier(schema))).fetchone()
+        assert row is not None
+        position: int = row[0]
+        return position
+
     def _messages(self, query: str, values: tuple[Any, ...]) -> list[Message]:
         return [_message(*row) for row in self._call(query, values)]
 
@@ -272,7 +321,7 @@ class PostgresStore(Store):
             for tried in (False, True):
                 try:
                     # a transaction of our own where the default isolation of autocommit would not do
-                    with connection.transaction() if query == _ALL else contextlib.nullcontext():
+                    with connection.transaction() if query in _GAP_SAFE else contextlib.nullcontext():
                         return connection.execute(self._query(connection, query), values).fetchall()
                 except psycopg.Error as error:
                     if error.sqlstate in _SCHEMA_IS_GONE:
@@ -320,6 +369,10 @@ def _message(
 ) -> Message:
     # the server's time has no zone, and is UTC
     return Message(id_, stream_name, type_, position, global_position, data, metadata, time.replace(tzinfo=UTC))
+
+
+def _record(number: int, imported_at: datetime, *row: Any) -> ImportRecord:
+    return ImportRecord(number, imported_at.replace(tzinfo=UTC), *row)
 
 
 def _json(value: Any) -> str | None:

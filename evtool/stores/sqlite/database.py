@@ -19,8 +19,8 @@ from evtool.contract import in_consumer_group
 from evtool.errors import DatabaseTooNew, NamespaceNotFound, NotMigrated, PermissionDenied, StoreUnreachable
 
 DELETED = -1
-VERSION = 1
-"""Of both kinds of database: as many as there are files sql/sqlite/KIND_000N.sql."""
+VERSIONS = {"registry": 1, "namespace": 2}
+"""The newest of each kind of database: as many as there are files sql/sqlite/KIND_000N.sql."""
 
 _BUSY_SECONDS = 60.0
 _RETRY_SECONDS = 0.005
@@ -43,6 +43,7 @@ class Database:
                 when the file is first needed. None is a database that only `migrate` makes.
         """
         self.path = path
+        self.newest = VERSIONS[kind]
         self._kind = kind
         self._create = create
         self._deleted = False
@@ -108,7 +109,7 @@ class Database:
             _touch(self.path)
         with self._connection() as connection, _transaction(connection, "BEGIN IMMEDIATE"):
             found = _version(connection)
-            if 0 <= found < VERSION:
+            if 0 <= found < self.newest:
                 self._upgrade(connection, found)
             self._check(connection)
             return found
@@ -182,20 +183,20 @@ class Database:
         return connection
 
     def _upgrade(self, connection: sqlite3.Connection, found: int) -> None:
-        for number in range(found + 1, VERSION + 1):
+        for number in range(found + 1, self.newest + 1):
             for statement in _statements(sqltext.read(f"sqlite/{self._kind}_{number:04}.sql")):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {number}")
 
     def _check(self, connection: sqlite3.Connection) -> None:
         found = _version(connection)
-        if found == VERSION:
+        if found == self.newest:
             return
         if found == DELETED:
             raise _deleted()
-        if found > VERSION:
+        if found > self.newest:
             raise DatabaseTooNew(
-                f"{self.path} has structure {found:04}, and this evtool knows {VERSION:04} at the most",
+                f"{self.path} has structure {found:04}, and this evtool knows {self.newest:04} at the most",
                 hint="a newer evtool migrated it: upgrade evtool (pip install -U evtool)",
             )
         raise _not_migrated()

@@ -1,50 +1,113 @@
-"""Messages out of a SQLite database, as the lines of an export."""
+"""Messages out of a SQLite database, as the lines of an export.
+
+The table is in global order, and so is each category in messages_category. Rows that another index finds, by stream or
+by correlation, are looked up by their positions where they are few, and filtered out of one of the two where not.
+"""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import starmap
 from typing import Any
 
-from evtool import ndjson, times
-from evtool.model import ExportBlock, Selection
+from evtool import names, ndjson, times
+from evtool.model import MAX_POSITION, ExportBlock, Selection
 
 _ROWS = 1000
 _SELECT = "SELECT id, stream_name, type, position, global_position, data, metadata, time FROM messages WHERE "
 _ORDER = " ORDER BY global_position"
+_POSITIONS = "SELECT global_position FROM messages INDEXED BY {index} WHERE {conditions} LIMIT ?"
 
 # Beyond that many categories one scan with a filter reads less than so many scans merged.
 _MERGED_CATEGORIES = 32
+# As many positions as are looked up one by one, and as many as go into a query: SQLite may be built for 999 values.
+_FEW = 50_000
+_LOOKED_UP = 500
+
+_Query = tuple[str, list[Any]]
 
 
-def export(connection: sqlite3.Connection, selection: Selection) -> Iterator[ExportBlock]:
-    """The lines of the chosen messages, in global order; the caller's transaction is the snapshot."""
-    query, values = selected(selection)
-    cursor = connection.execute(query, values)
-    while rows := cursor.fetchmany(_ROWS):
-        lines = "".join(starmap(ndjson.line, rows)).encode()
-        yield ExportBlock(lines, len(rows), rows[-1][4])
+def export(connection: sqlite3.Connection, selection: Selection, watermark: int | None) -> Iterator[ExportBlock]:
+    """The lines of the chosen messages up to a watermark, in global order; the caller's transaction is the snapshot."""
+    for query, values in queries(connection, selection, watermark):
+        cursor = connection.execute(query, values)
+        while rows := cursor.fetchmany(_ROWS):
+            yield ExportBlock("".join(starmap(ndjson.line, rows)).encode(), len(rows), rows[-1][4])
 
 
-def selected(selection: Selection) -> tuple[str, list[Any]]:
-    """The query whose rows are exported, in an order that an index gives, so that nothing is sorted."""
-    bounds = ""
-    limits: list[Any] = []
-    if selection.since is not None:
-        bounds += " AND time >= ?"
-        limits.append(times.render(selection.since))
-    if selection.until is not None:
-        bounds += " AND time < ?"
-        limits.append(times.render(selection.until))
+def queries(connection: sqlite3.Connection, selection: Selection, watermark: int | None) -> Iterator[_Query]:
+    """The queries whose rows, one after the other, are exported, in an order that an index gives."""
+    last = min(MAX_POSITION if bound is None else bound for bound in (watermark, selection.to_position))
+    first = selection.from_position or 0
     categories = sorted(set(selection.categories))
-    if not categories:
-        return _SELECT + "true" + bounds + _ORDER, limits
+    positions = _positions(connection, selection, categories, first, last)
+    if positions is not None:
+        for start in range(0, len(positions), _LOOKED_UP):
+            some = positions[start : start + _LOOKED_UP]
+            yield f"{_SELECT}global_position IN ({_marks(some)}){_ORDER}", some
+        return
+    if not categories and selection.streams:
+        # so many messages of these streams are a good part of their categories
+        categories = sorted({names.category(stream) for stream in selection.streams})
+    conditions, values = _conditions(selection)
+    conditions = ["global_position BETWEEN ? AND ?", *conditions]
+    values = [first, last, *values]
     if len(categories) > _MERGED_CATEGORIES:
-        marks = ", ".join("?" * len(categories))
         # the + keeps SQLite from the index, whose order would be by category first
-        return _SELECT + "+category IN (" + marks + ")" + bounds + _ORDER, [*categories, *limits]
+        conditions.append(f"+category IN ({_marks(categories)})")
+        values += categories
+        categories = []
+    if not categories:
+        yield _SELECT + " AND ".join(conditions) + _ORDER, values
+        return
     # each branch in the order of the index messages_category, merged by SQLite
-    branch = _SELECT + "category = ?" + bounds
-    values = [value for category in categories for value in (category, *limits)]
-    return " UNION ALL ".join([branch] * len(categories)) + _ORDER, values
+    branch = _SELECT + " AND ".join(["category = ?", *conditions])
+    merged = [value for category in categories for value in (category, *values)]
+    yield " UNION ALL ".join([branch] * len(categories)) + _ORDER, merged
+
+
+def _positions(
+    connection: sqlite3.Connection, selection: Selection, categories: Sequence[str], first: int, last: int
+) -> list[int] | None:
+    """The positions of all chosen messages, in order; None where they are many, or no other index tells of them."""
+    conditions, values = _conditions(selection)
+    if selection.streams:
+        index = "messages_stream"
+    elif selection.correlation is not None and not categories:
+        index = "messages_category"
+    else:
+        return None
+    if categories:
+        conditions.append(f"+category IN ({_marks(categories)})")
+        values += categories
+    # hidden from the planner, for whom the range of positions would be worth more than the index
+    conditions.append("+global_position BETWEEN ? AND ?")
+    query = _POSITIONS.format(index=index, conditions=" AND ".join(conditions))
+    found = [position for (position,) in connection.execute(query, [*values, first, last, _FEW + 1])]
+    return None if len(found) > _FEW else sorted(found)
+
+
+def _conditions(selection: Selection) -> tuple[list[str], list[Any]]:
+    """What must hold besides the category and the position."""
+    conditions: list[str] = []
+    values: list[Any] = []
+    for column, chosen in (("stream_name", selection.streams), ("type", selection.types)):
+        if chosen:
+            some = sorted(set(chosen))
+            conditions.append(f"{column} IN ({_marks(some)})")
+            values += some
+    if selection.correlation is not None:
+        conditions.append("correlation = ?")
+        values.append(selection.correlation)
+    if selection.since is not None:
+        conditions.append("time >= ?")
+        values.append(times.render(selection.since))
+    if selection.until is not None:
+        conditions.append("time < ?")
+        values.append(times.render(selection.until))
+    return conditions, values
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ", ".join("?" * len(values))

@@ -8,49 +8,51 @@ indexes are there.
 
 from __future__ import annotations
 
-import itertools
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from itertools import pairwise, starmap
+from operator import length_hint, lt
 from typing import Any
 
-from evtool import contract, json_values
+from evtool import clashes, times
+from evtool.chunks import Chunk, chunks, texts
+from evtool.clashes import ID_EXISTS, POSITION_EXISTS, STREAM_POSITION_EXISTS, Stored
 from evtool.errors import ImportRefused
-from evtool.model import ImportSummary
+from evtool.imports import ImportPlan, ImportSummary, OnConflict
+from evtool.model import MAX_POSITION
 from evtool.ndjson import Record
 
-_INSERT = """
+INSERT = """
     INSERT INTO messages (global_position, position, time, stream_name, type, data, metadata, id, correlation)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _ANY = "SELECT 1 FROM messages LIMIT 1"
+_DELETE = "DELETE FROM messages"
 _DROP_INDEXES = ("DROP INDEX messages_id", "DROP INDEX messages_stream", "DROP INDEX messages_category")
 _INDEXES = "SELECT sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'messages' AND sql IS NOT NULL"
+_RECORD = """
+    INSERT INTO imports (imported_at, source, fingerprint, options, last_line, imported, skipped, first_position,
+      last_position, replaced, complete)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
 
 # Which constraint a record clashes with, in the order in which PostgreSQL looks.
-_CLASHES = (
-    (
-        "POSITION_EXISTS",
-        "SELECT 1 FROM messages WHERE global_position = :gpos",
-        "global position {gpos} already exists",
-    ),
-    ("ID_EXISTS", "SELECT 1 FROM messages WHERE id = :id", "a message with the id {id} already exists"),
-    (
-        "STREAM_POSITION_EXISTS",
-        "SELECT 1 FROM messages WHERE stream_name = :stream AND position = :pos",
-        "stream and position ({stream}, {pos}) already exist",
-    ),
-)
-_VALUES = {"POSITION_EXISTS": "{gpos}", "ID_EXISTS": "{id}", "STREAM_POSITION_EXISTS": "{stream}, {pos}"}
-_HINT = "the file or the namespace has it already; import into an empty namespace"
+_STORED = "SELECT id, stream_name, type, position, global_position, data, metadata, time FROM messages WHERE "
+_CLASHES = {
+    POSITION_EXISTS: _STORED + "global_position = :gpos",
+    ID_EXISTS: _STORED + "id = :id",
+    STREAM_POSITION_EXISTS: _STORED + "stream_name = :stream AND position = :pos",
+}
 
 # The first message, in the order of the lines, whose key an earlier one has.
 _FIRST_REPEATED = {
-    "ID_EXISTS": "id",
-    "STREAM_POSITION_EXISTS": "stream_name, position",
+    ID_EXISTS: "id",
+    STREAM_POSITION_EXISTS: "stream_name, position",
 }
 _REPEATED = """
-    SELECT global_position, id, stream_name, position, (SELECT count(*) FROM messages o
-      WHERE o.global_position <= m.global_position)
+    SELECT (SELECT count(*) FROM messages o WHERE o.global_position <= m.global_position), id, stream_name, type,
+      position, global_position, data, metadata, time
     FROM messages m
     WHERE global_position = (
       SELECT min(global_position) FROM (
@@ -59,117 +61,162 @@ _REPEATED = """
     )
 """
 
+_Row = tuple[Any, ...]
 
-def import_batch(connection: sqlite3.Connection, records: Iterable[Record]) -> ImportSummary:
-    """Inserts records at their positions, inside the caller's transaction.
+
+def import_batch(connection: sqlite3.Connection, records: Iterable[Record], plan: ImportPlan) -> ImportSummary:
+    """Inserts records at their positions, inside the caller's transaction, and puts that on record.
 
     Raises:
         ImportRefused: a record clashes, or holds what no store takes.
     """
-    rows = _Rows(records)
-    if connection.execute(_ANY).fetchone() is None:
-        _load_without_indexes(connection, rows)
-    _load(connection, rows)
-    return ImportSummary(rows.count, rows.greatest or None)
-
-
-def _load(connection: sqlite3.Connection, rows: _Rows) -> None:
+    if not plan.dry_run:
+        return _import_batch(connection, records, plan)
+    connection.execute("SAVEPOINT dry_run")
     try:
-        connection.executemany(_INSERT, rows.all())
-    except sqlite3.IntegrityError as error:
-        raise rows.clash(connection) from error
+        return _import_batch(connection, records, plan)
+    finally:
+        connection.execute("ROLLBACK TO dry_run")
 
 
-def _load_without_indexes(connection: sqlite3.Connection, rows: _Rows) -> None:
-    indexes = connection.execute(_INDEXES).fetchall()
-    for drop in _DROP_INDEXES:
-        connection.execute(drop)
-    try:
-        connection.executemany(_INSERT, rows.ascending())
-    except ImportRefused as error:
-        # a duplicate in an earlier line is the first fault of the file
-        raise _first_repeated(connection) or error from error
-    try:
-        for (statement,) in indexes:
-            connection.execute(statement)
-    except sqlite3.IntegrityError as error:
-        found = _first_repeated(connection)
-        if found is None:
-            raise
-        raise found from error
+def _import_batch(connection: sqlite3.Connection, records: Iterable[Record], plan: ImportPlan) -> ImportSummary:
+    batch = _Batch(connection, plan)
+    if plan.replace:
+        # without indexes the table is emptied at once
+        batch.drop_indexes()
+        connection.execute(_DELETE)
+    elif connection.execute(_ANY).fetchone() is None:
+        batch.drop_indexes()
+    for chunk in chunks(records, plan.first_line):
+        if not batch.ascends(chunk):
+            batch.build_indexes()
+        batch.put(chunk)
+    batch.build_indexes()
+    batch.record()
+    return batch.summary()
 
 
-def _first_repeated(connection: sqlite3.Connection) -> ImportRefused | None:
-    """The first line, of lines that came in ascending order, whose id or stream position an earlier line has."""
-    found = []
-    for code, key in _FIRST_REPEATED.items():
-        row = connection.execute(_REPEATED.format(key=key)).fetchone()
-        if row is not None:
-            found.append((row[4], code, row))
-    if not found:
-        return None
-    line, code, (_, id_, stream, position, _) = min(found)
-    facts = {"gpos": None, "id": id_, "stream": stream, "pos": position}
-    return _clash(code, facts, line)
+class _Batch:
+    """What is being imported, and how far it came."""
+
+    def __init__(self, connection: sqlite3.Connection, plan: ImportPlan) -> None:
+        self._connection = connection
+        self._plan = plan
+        self._skip = plan.on_conflict is OnConflict.SKIP
+        # what builds the indexes that were dropped
+        self._dropped: list[str] = []
+        self._imported = 0
+        self._skipped = 0
+        self._smallest: int | None = None
+        self._greatest: int | None = None
+
+    def drop_indexes(self) -> None:
+        """Drops the indexes of a table that is empty, or about to be."""
+        self._dropped = [statement for (statement,) in self._connection.execute(_INDEXES)]
+        for drop in _DROP_INDEXES:
+            self._connection.execute(drop)
+
+    def ascends(self, chunk: Chunk) -> bool:
+        """Whether the global positions of a chunk go on above those before it, each above the last."""
+        positions = chunk.global_positions
+        if not positions:
+            return True
+        return positions[0] > (self._greatest or 0) and all(starmap(lt, pairwise(positions)))
+
+    def put(self, chunk: Chunk) -> None:
+        """Inserts a chunk, all but what is to be skipped.
+
+        Raises:
+            ImportRefused: a record clashes, or the chunk ends in a fault.
+        """
+        if self._skip and not self._dropped:
+            count = len(chunk.records)
+            chunk = chunk.missing(self._there(chunk))
+            self._skipped += count - len(chunk.records)
+        rows = _rows(chunk)
+        left = iter(rows)
+        try:
+            self._connection.executemany(INSERT, left)
+        except sqlite3.IntegrityError as error:
+            raise self._clash(chunk, len(rows) - length_hint(left) - 1) from error
+        if chunk.fault is not None:
+            # a duplicate in an earlier line is the first fault of the file
+            raise self.first_repeated() or chunk.fault
+        if rows:
+            self._imported += len(rows)
+            self._smallest = min(self._smallest or MAX_POSITION, *chunk.global_positions)
+            self._greatest = max(self._greatest or 0, *chunk.global_positions)
+
+    def build_indexes(self) -> None:
+        """Builds the indexes that were dropped, if they were."""
+        try:
+            for statement in self._dropped:
+                self._connection.execute(statement)
+        except sqlite3.IntegrityError as error:
+            found = self.first_repeated()
+            if found is None:
+                raise
+            raise found from error
+        self._dropped = []
+
+    def first_repeated(self) -> ImportRefused | None:
+        """The first line whose id or stream position an earlier line has.
+
+        For lines that came in ascending order, while the indexes are dropped; else there is none.
+        """
+        if not self._dropped:
+            return None
+        found = []
+        for code, key in _FIRST_REPEATED.items():
+            row = self._connection.execute(_REPEATED.format(key=key)).fetchone()
+            if row is not None:
+                found.append((row[0], code, row[1:]))
+        if not found:
+            return None
+        number, code, row = min(found, key=lambda one: one[0])
+        return self._refusal(code, Stored(*row), self._plan.first_line + number - 1)
+
+    def record(self) -> None:
+        """Puts the batch on record."""
+        plan = self._plan
+        last_line = plan.first_line - 1 + self._imported + self._skipped
+        now = times.render(datetime.now(UTC))
+        done = (self._imported, self._skipped, self._smallest, self._greatest)
+        self._connection.execute(
+            _RECORD,
+            (now, plan.source, plan.fingerprint, plan.options, last_line, *done, plan.replace, plan.complete),
+        )
+
+    def summary(self) -> ImportSummary:
+        """What it did."""
+        return ImportSummary(self._imported, self._greatest, self._skipped)
+
+    def _there(self, chunk: Chunk) -> dict[int, Stored]:
+        """The messages at a chunk's global positions."""
+        marks = ", ".join("?" * len(chunk.global_positions))
+        rows = self._connection.execute(f"{_STORED} global_position IN ({marks})", chunk.global_positions)
+        return {one.gpos: one for one in starmap(Stored, rows)}
+
+    def _clash(self, chunk: Chunk, number: int) -> ImportRefused:
+        """Why a record was refused."""
+        one, line = Stored.of(chunk.records[number]), chunk.lines[number]
+        for code, query in _CLASHES.items():
+            if self._connection.execute(query, one._asdict()).fetchone() is not None:
+                return self._refusal(code, one, line)
+        return ImportRefused("IMPORT_FAILED", "the record breaks a rule of the table", line=line)
+
+    def _refusal(self, code: str, one: Stored, line: int) -> ImportRefused:
+        if not self._skip:
+            return clashes.refusal(code, one, line)
+        rows = self._connection.execute(_CLASHES[code], one._asdict())
+        other = next(other for other in starmap(Stored, rows) if other != one)
+        return clashes.refusal(code, one, line, clashes.differing(one, other))
 
 
-def _clash(code: str, facts: dict[str, Any], line: int) -> ImportRefused:
-    text = next(text for known, _, text in _CLASHES if known == code)
-    return ImportRefused(code, text.format(**facts), line=line, value=_VALUES[code].format(**facts), hint=_HINT)
-
-
-class _Rows:
-    """Records as rows; knows the last one that was asked for, and so which one SQLite has refused."""
-
-    def __init__(self, records: Iterable[Record]) -> None:
-        self._records = iter(records)
-        self._last: Record | None = None
-        self._held: Record | None = None
-        self.count = 0
-        self.greatest = 0
-
-    def ascending(self) -> Iterator[tuple[Any, ...]]:
-        """The rows up to the first whose global position is not above the one before it."""
-        return self._rows(self._records, ascending=True)
-
-    def all(self) -> Iterator[tuple[Any, ...]]:
-        """The rows that are left."""
-        held = () if self._held is None else (self._held,)
-        return self._rows(itertools.chain(held, self._records), ascending=False)
-
-    def _rows(self, records: Iterable[Record], *, ascending: bool) -> Iterator[tuple[Any, ...]]:
-        problem, correlation_of = json_values.problem, contract.correlation_of
-        for record in records:
-            gpos = record.gpos
-            if gpos > self.greatest:
-                self.greatest = gpos
-            elif ascending:
-                self._held = record
-                return
-            self._last = record
-            self.count += 1
-            data, meta = bytes(record.data), bytes(record.meta)
-            found = problem(data) or (None if meta == b"null" else problem(meta))
-            if found is not None:
-                raise ImportRefused("INVALID_JSON", f"data or meta {found}", line=self.count)
-            yield (
-                gpos,
-                record.pos,
-                record.time,
-                record.stream,
-                record.type,
-                None if data == b"null" else data.decode(),
-                None if meta == b"null" else meta.decode(),
-                record.id.lower(),
-                correlation_of(meta) if meta != b"null" else None,
-            )
-
-    def clash(self, connection: sqlite3.Connection) -> ImportRefused:
-        """Why the last row was refused."""
-        record = self._last
-        assert record is not None
-        facts = {"gpos": record.gpos, "id": record.id.lower(), "stream": record.stream, "pos": record.pos}
-        for code, query, _ in _CLASHES:
-            if connection.execute(query, facts).fetchone() is not None:
-                return _clash(code, facts, self.count)
-        return ImportRefused("IMPORT_FAILED", "the record breaks a rule of the table", line=self.count)
+def _rows(chunk: Chunk) -> list[_Row]:
+    return list(
+        zip(
+            chunk.global_positions, chunk.positions, chunk.times, chunk.streams, chunk.types, texts(chunk.data),
+            texts(chunk.meta), chunk.ids, chunk.correlations(), strict=True,
+        )
+    )  # fmt: skip

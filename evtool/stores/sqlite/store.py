@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any, TypeVar
 
-from evtool import contract, json_values, names, settings, times
-from evtool.errors import ConditionNotActivated, MessageExists, NamespaceExists, NamespaceNotFound
+from evtool import contract, names, times
+from evtool.errors import MessageExists, NamespaceNotFound
+from evtool.imports import ImportPlan, ImportRecord, ImportSummary
 from evtool.model import (
     CategoryInfo,
     ExportBlock,
-    ImportSummary,
     Message,
-    MigrationStep,
-    Namespace,
-    NamespaceState,
     NewMessage,
     Selection,
     StreamInfo,
-    json_text,
+    Watermark,
 )
 from evtool.ndjson import Record
-from evtool.store import Store
+from evtool.store import Ability
+from evtool.stores.local import LocalStore, first_position, json_checked, refuse_condition
 from evtool.stores.sqlite import exporting, importing
-from evtool.stores.sqlite.database import VERSION, Database
+from evtool.stores.sqlite.database import Database
 from evtool.stores.sqlite.namespaces import Namespaces
 from evtool.stores.sqlite.translation import translated
 
@@ -63,7 +61,16 @@ _STREAMS = """
     LIMIT :limit
 """
 
-_LAST_POSITION = "SELECT max(global_position) FROM messages"
+_WATERMARK = (
+    "SELECT coalesce((SELECT max(global_position) FROM messages), 0), (SELECT coalesce(max(number), 0) FROM imports)"
+)
+_IMPORTS = """
+    SELECT number, imported_at, source, fingerprint, options, last_line, imported, skipped, first_position,
+      last_position, replaced, complete
+    FROM imports WHERE number > ? AND (? IS NULL OR fingerprint = ?) ORDER BY number
+"""
+
+_PLAN = ImportPlan()
 
 _ANY_ROW = -1
 """SQLite's LIMIT for all."""
@@ -71,7 +78,7 @@ _ANY_ROW = -1
 _T = TypeVar("_T")
 
 
-class SQLiteStore(Store):
+class SQLiteStore(LocalStore):
     """A namespace of a SQLite store. See `Store` for what its methods do."""
 
     def __init__(
@@ -84,25 +91,30 @@ class SQLiteStore(Store):
             namespace: its name; None for EVTOOL_NAMESPACE, else message_store.
             namespaces: those of another store of the same folder, to be shared.
         """
-        self._namespace = settings.namespace(namespace)
         self._namespaces = namespaces or Namespaces(folder)
+        super().__init__(self._namespaces, namespace)
         self._lock = threading.Lock()
         self._database: Database | None = None
         if folder is None and namespaces is None:
             self.migrate()
 
+    def _translated(self) -> AbstractContextManager[None]:
+        return translated()
+
     @property
-    def namespace(self) -> str:
-        """The namespace that the messages are in."""
-        return self._namespace
+    def kind(self) -> str:
+        """SQLite."""
+        return "sqlite"
+
+    def structure_version(self) -> str:
+        """See `Store.structure_version`."""
+        self._find()
+        with translated():
+            return f"{self._open().version():04}"
 
     def in_namespace(self, name: str) -> SQLiteStore:
         """A store of another namespace on the same files."""
         return SQLiteStore(self._namespaces.folder, name, namespaces=self._namespaces)
-
-    def close(self) -> None:
-        """Closes all files."""
-        self._namespaces.close()
 
     def write_message(
         self,
@@ -122,7 +134,7 @@ class SQLiteStore(Store):
     ) -> list[int]:
         """See `Store.write_messages`."""
         # as in PostgreSQL, values that aren't of their type are refused before anything else
-        values = [(_json(message.data), _json(message.metadata)) for message in messages]
+        values = [(json_checked(message.data), json_checked(message.metadata)) for message in messages]
         contract.check_names(stream_name, *(text for message in messages for text in (message.id, message.type)))
         contract.check_bigints(expected_version)
 
@@ -156,8 +168,8 @@ class SQLiteStore(Store):
         """See `Store.get_stream_messages`."""
         contract.check_bigints(position, batch_size)
         contract.check_stream(stream_name)
-        _refuse_condition(condition)
-        return self._messages(_STREAM, stream_name, _from(position, 0), _limit(batch_size))
+        refuse_condition(condition)
+        return self._messages(_STREAM, stream_name, first_position(position, 0), _limit(batch_size))
 
     def get_category_messages(
         self,
@@ -174,9 +186,9 @@ class SQLiteStore(Store):
         contract.check_category(category)
         contract.check_correlation(correlation)
         contract.check_consumer_group(consumer_group_member, consumer_group_size)
-        _refuse_condition(condition)
+        refuse_condition(condition)
         query = _CATEGORY
-        values: list[Any] = [category, _from(position, 1)]
+        values: list[Any] = [category, first_position(position, 1)]
         if correlation is not None:
             query += " AND correlation = ?"
             values.append(correlation)
@@ -187,7 +199,7 @@ class SQLiteStore(Store):
 
     def get_all_messages(self, position: int | None = 1, batch_size: int | None = 1000) -> list[Message]:
         """See `Store.get_all_messages`. One writer at a time commits in the order of positions: there are no gaps."""
-        return self._messages(_ALL, _from(position, 1), _limit(batch_size))
+        return self._messages(_ALL, first_position(position, 1), _limit(batch_size))
 
     def get_last_stream_message(self, stream_name: str, type: str | None = None) -> Message | None:
         """See `Store.get_last_stream_message`."""
@@ -232,70 +244,32 @@ class SQLiteStore(Store):
         position: int | None = self._read(lambda c: c.execute(_LAST_POSITION).fetchone()[0])
         return position
 
-    def export(self, selection: Selection) -> Iterator[ExportBlock]:
+    def watermark(self) -> Watermark:
+        """See `Store.watermark`."""
+        return self._read(lambda c: Watermark(*c.execute(_WATERMARK).fetchone()))
+
+    def export(
+        self, selection: Selection, watermark: Watermark | None = None, *, jobs: int = 1
+    ) -> Iterator[ExportBlock]:
         """See `Store.export`."""
-        contract.check_names(*selection.categories)
+        if jobs > 1:
+            self.require(Ability.PARALLEL_EXPORT)
+        contract.check_names(*selection.texts)
+        last = None if watermark is None else watermark.position
         self._find()
         with translated():
-            yield from self._open().export(lambda connection: exporting.export(connection, selection))
+            yield from self._open().export(lambda connection: exporting.export(connection, selection, last))
 
-    def import_batch(self, records: Iterable[Record]) -> ImportSummary:
+    def import_batch(self, records: Iterable[Record], plan: ImportPlan = _PLAN) -> ImportSummary:
         """See `Store.import_batch`."""
         # the import itself can't be tried again, since records are read once
         self._find()
         with translated(), self._open().writing() as connection:
-            return importing.import_batch(connection, records)
+            return importing.import_batch(connection, records, plan)
 
-    def list_namespaces(self) -> list[Namespace]:
-        """See `Store.list_namespaces`."""
-        with translated():
-            return self._namespaces.list()
-
-    def get_namespace(self, name: str) -> Namespace:
-        """See `Store.get_namespace`."""
-        with translated():
-            return self._namespaces.get(name)
-
-    def create_namespace(self, name: str, schema: str | None = None) -> Namespace:
-        """See `Store.create_namespace`."""
-        with translated():
-            return self._namespaces.create(name, schema)
-
-    def delete_namespace(self, name: str) -> None:
-        """See `Store.delete_namespace`."""
-        with translated():
-            self._namespaces.delete(name)
-
-    def migrate(self) -> list[MigrationStep]:
-        """See `Store.migrate`."""
-        with translated():
-            return list(self._migrate())
-
-    def migration_status(self) -> list[NamespaceState]:
-        """See `Store.migration_status`."""
-        with translated():
-            found = self._namespaces.registry.version()
-            states = [_state(None, "registry", found)]
-            # an older registry has to be migrated before its namespaces can be listed, and a newer one can't be read
-            if found == VERSION:
-                for one in self._namespaces.list():
-                    # a database that was never used is made when it is
-                    version = self._namespaces.database(one.name).version() or VERSION
-                    states.append(_state(one.name, one.schema, version))
-            return states
-
-    def _migrate(self) -> Iterator[MigrationStep]:
-        found = self._namespaces.registry.migrate()
-        yield MigrationStep(None, "registry", _action(found), f"{VERSION:04}")
-        namespaces = self._namespaces.list()
-        if not namespaces:
-            # somebody who migrates at the same time may have been quicker
-            with contextlib.suppress(NamespaceExists):
-                made = self._namespaces.create(settings.DEFAULT_NAMESPACE, None)
-                yield MigrationStep(made.name, made.schema, "created", f"{VERSION:04}")
-        for one in namespaces:
-            found = self._namespaces.database(one.name).migrate()
-            yield MigrationStep(one.name, one.schema, _action(found or VERSION), f"{VERSION:04}")
+    def import_records(self, after: int = 0, fingerprint: str | None = None) -> list[ImportRecord]:
+        """See `Store.import_records`."""
+        return self._read(lambda c: [_record(*row) for row in c.execute(_IMPORTS, (after, fingerprint, fingerprint))])
 
     def _messages(self, query: str, *values: Any) -> list[Message]:
         contract.check_names(*(value for value in values if isinstance(value, str)))
@@ -350,35 +324,10 @@ def _message(
     return Message(id_, stream_name, type_, position, global_position, data, metadata, moment)
 
 
-def _json(value: Any) -> str | None:
-    text = json_text(value)
-    return None if text is None else json_values.check(text)
-
-
-def _from(position: int | None, default: int) -> int:
-    return default if position is None else contract.check_bigint(position)
+def _record(number: int, imported_at: str, *row: Any) -> ImportRecord:
+    return ImportRecord(number, datetime.fromisoformat(imported_at), *row[:-2], *map(bool, row[-2:]))
 
 
 def _limit(batch_size: int | None) -> int:
     limit = contract.limit_of(batch_size)
     return _ANY_ROW if limit is None else limit
-
-
-def _refuse_condition(condition: str | None) -> None:
-    if condition is not None:
-        raise ConditionNotActivated(
-            "Retrieval with SQL condition is not activated", hint="this store has none; filter what it returns"
-        )
-
-
-def _state(name: str | None, schema: str, found: int) -> NamespaceState:
-    versions = tuple(f"{number:04}" for number in range(found + 1, VERSION + 1))
-    note = f"a newer evtool made structure {found:04}: upgrade evtool" if found > VERSION else None
-    functions = "outdated" if note else "current"
-    return NamespaceState(name, schema, f"{found:04}" if found else None, versions, functions, roles=True, note=note)
-
-
-def _action(found: int) -> str:
-    if found == VERSION:
-        return "current"
-    return "upgraded" if found else "created"

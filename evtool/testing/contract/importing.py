@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from evtool.errors import ImportRefused
-from evtool.model import ImportSummary
+from evtool.imports import ImportSummary
 from evtool.ndjson import Record
 from evtool.store import Store
 from evtool.testing.contract.helping import MAX_BIGINT, append, everything, lines_of, new_id, record, records, value

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
+
+from evtool.errors import NamespaceNotFound
 from evtool.model import Selection
 from evtool.store import Store
-from evtool.testing.contract.helping import MakeNamespace, append, everything, file_of, new_id, record, spread
+from evtool.testing.contract.helping import (
+    MakeNamespace,
+    OpenStore,
+    append,
+    everything,
+    file_of,
+    new_id,
+    record,
+    spread,
+)
 
 
 def test_positions_of_a_namespace_are_its_own(store: Store, make_namespace: MakeNamespace) -> None:
@@ -56,3 +68,12 @@ def test_deleting_a_namespace_leaves_the_others(store: Store, make_namespace: Ma
     store.delete_namespace(name)
     assert len(everything(store)) == 2
     assert append(store, "thing-1") == [2]
+
+
+def test_a_namespace_has_one_identity(store: Store, open_store: OpenStore, make_namespace: MakeNamespace) -> None:
+    """It is the same in every store that was opened on it, and another for the next namespace."""
+    other = store.in_namespace(make_namespace())
+    assert open_store().identity() == store.identity() == store.in_namespace(store.namespace).identity()
+    assert open_store(other.namespace).identity() == other.identity() != store.identity()
+    with pytest.raises(NamespaceNotFound):
+        store.in_namespace("nosuch").identity()

@@ -74,5 +74,5 @@ def test_since_is_inclusive_and_until_is_exclusive(store: Store, categories: tup
              "2025-07-16T00:00:00.000000Z"]  # fmt: skip
     store.import_batch(record(number + 1, pos=number, time=time) for number, time in enumerate(times))
     for since, until, expected in BOUNDS:
-        bounds = (datetime.fromisoformat(bound) if bound else None for bound in (since, until))
-        assert positions_of(lines_of(store, Selection(categories, *bounds))) == expected, (since, until)
+        first, end = (datetime.fromisoformat(bound) if bound else None for bound in (since, until))
+        assert positions_of(lines_of(store, Selection(categories, since=first, until=end))) == expected, (since, until)

@@ -194,6 +194,23 @@ def test_a_message_needs_a_stream_and_a_type(store: Store, stream_name: Any, typ
     assert everything(store) == []
 
 
+def test_numbers_are_looked_at_before_names(store: Store) -> None:
+    """Where a number is beyond a bigint and a name is wrong as well, all stores tell of the number."""
+    ends = outcomes(
+        {
+            "stream": lambda: store.get_stream_messages("thing", BEYOND),
+            "stream's size": lambda: store.get_stream_messages("thing", 0, BEYOND),
+            "category": lambda: store.get_category_messages("thing-1", BEYOND),
+            "category's size": lambda: store.get_category_messages("thing-1", 1, BEYOND),
+            "correlation": lambda: store.get_category_messages("thing", BEYOND, correlation="other-1"),
+            "consumer group": lambda: store.get_category_messages("thing", BEYOND, consumer_group_member=0),
+            "write": lambda: store.write_message("no UUID", "thing-1", "Happened", {}, None, BEYOND),
+            "condition": lambda: store.get_stream_messages("thing-1", BEYOND, condition="true"),
+        }
+    )
+    assert ends == dict.fromkeys(ends, "INVALID_ARGUMENT")
+
+
 def test_positions_that_are_used_up_refuse_the_next_write(store: Store) -> None:
     """A stream, or a namespace, at the greatest bigint takes no message more; nothing is written at a wrong place."""
     store.import_batch([record(5, pos=MAX_BIGINT)])

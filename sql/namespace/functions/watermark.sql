@@ -78,6 +78,8 @@ BEGIN
         HINT = format('As the owner: SELECT setval(''%s'', %s)', 'messages_global_position_seq'::regclass, _greatest);
   END IF;
 
-  RETURN _watermark;
+  -- A position that was drawn and rolled back may be drawn again: a crash of the server takes the sequence back to what
+  -- the last commit needed. So the end is that of the last message, or of the writers waited for.
+  RETURN least(_watermark, COALESCE(_greatest, 0));
 END;
 $$;

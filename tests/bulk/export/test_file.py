@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ from psycopg import sql
 
 from evtool.errors import FileError, PermissionDenied
 from tests.cli.running import SECONDS, Cli, assert_one_line
+from tests.transfer.test_compression import DECOMPRESS
 
 Export = Callable[..., bytes]
 
@@ -46,9 +46,16 @@ def test_a_manifest_says_what_the_file_holds(
         "INSERT INTO t SELECT n, 'n' || n % 3, '2025-01-01'::timestamptz + n * interval '1 day' FROM generate_series(1, 100) n"
     )
     contents = []
-    for name in ("out.csv", "out.csv.gz"):
+    for name, compression, also in (
+        ("out.csv", "none", []),
+        ("out.csv.gz", "gzip", []),
+        ("out.csv.zst", "zstd", []),
+        ("zipped", "gzip", ["--gzip", "--format", "csv"]),
+        ("packed", "zstd", ["--zstd", "--format", "csv"]),
+    ):
         path = tmp_path / name
         options = [
+            *also,
             "--table",
             "t",
             "--schema",
@@ -63,19 +70,27 @@ def test_a_manifest_says_what_the_file_holds(
         bulk_cli("bulk", "export", *options, "--order-by", "at desc", "--columns", "at,id", "-o", path).ok()
         manifest = json.loads((tmp_path / f"{name}.manifest.json").read_text())
         raw = path.read_bytes()
-        contents.append(gzip.decompress(raw) if name.endswith(".gz") else raw)
+        contents.append(DECOMPRESS[compression](raw) if compression in DECOMPRESS else raw)
         assert manifest["sha256"] == hashlib.sha256(raw).hexdigest()
         assert manifest["bytes"] == len(raw)
         assert manifest["count"] == contents[-1].count(b"\n") - 1 == 31
         assert manifest["table"] == f"{schema}.t"
         assert manifest["format"] == "csv"
-        assert manifest["compression"] == ("gzip" if name.endswith(".gz") else None)
+        assert manifest["compression"] == compression
         assert [one["name"] for one in manifest["columns"]] == ["at", "id"]
         assert manifest["order"] == ["at DESC", "id ASC"]
         assert manifest["filters"] == {"where": ["name=n1"], "time_field": "at", "since": "2025-01-10T00:00:00.000000Z"}
         assert manifest["snapshot"]["source"] == "postgresql"
         assert manifest["snapshot"]["id"]
-    assert contents[0] == contents[1]
+    assert contents == contents[:1] * 5
+
+
+def test_one_compression_is_enough(bulk_cli: Cli, tmp_path: Path) -> None:
+    """Two of them are an error of use, and nothing is written."""
+    result = bulk_cli("bulk", "export", "users", "--gzip", "--zstd", "-o", tmp_path / "out")
+    assert result.code == 2
+    assert "not both" in result.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_stdout_takes_an_export_without_a_manifest(

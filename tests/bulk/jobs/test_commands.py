@@ -85,7 +85,13 @@ def test_hostile_bytes_are_in_the_report(
     """Records with NULs, latin-1, backslashes, half a quote or no end are rejected one by one, and told by their lines."""
     head = b"active,role,email,name\n"
     rows = [
-        *(b"true,reader,a@x.org,A", b"true,reader,b@x.org,\x00", b"true,reader,c@x.org,\xe9", b'true,reader,d@x.org,"half', b"true,reader,e@x.org"),
+        *(
+            b"true,reader,a@x.org,A",
+            b"true,reader,b@x.org,\x00",
+            b"true,reader,c@x.org,\xe9",
+            b'true,reader,d@x.org,"half',
+            b"true,reader,e@x.org",
+        ),
         *(b"true,reader,f@x.org,\\N\\.", b"true,reader,g@x.org,G\t\\"),
     ]
     path = tmp_path / "users.csv"

@@ -1,0 +1,158 @@
+"""The manifest beside an export: when it is there, what it is worth, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from evtool import manifest as manifests
+from evtool.errors import FileError, ManifestUnusable
+from tests.cli.running import Cli, assert_one_line
+from tests.transfer.lines import line, lines
+
+
+@pytest.fixture
+def filled(cli: Cli) -> Cli:
+    """A namespace with ten messages."""
+    cli("import", stdin=lines(range(1, 11))).ok()
+    return cli
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("name", ["out", "out.ndjson.gz", "out.ndjson.zst", "with space é"])
+def test_a_file_has_its_manifest_beside_it(filled: Cli, tmp_path: Path, name: str) -> None:
+    """Its size and sha256 are those of the bytes in the file, compressed or not."""
+    path = tmp_path / name
+    filled("export", "-o", path).ok()
+    facts = json.loads((tmp_path / f"{name}.manifest.json").read_text("utf-8"))
+    assert _names(tmp_path) == sorted([name, f"{name}.manifest.json"])
+    assert facts["file"] == name
+    assert facts["size"] == path.stat().st_size
+    assert facts["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (facts["count"], facts["first_position"], facts["last_position"]) == (10, 1, 10)
+    assert facts["compression"] == {"gz": "gzip", "zst": "zstd"}.get(name.rsplit(".", 1)[-1], "none")
+
+
+def test_standard_output_has_a_manifest_where_it_is_asked_for(filled: Cli, tmp_path: Path) -> None:
+    """And none where not; an increment can go on from it."""
+    filled("export", "--manifest", tmp_path / "m.json").ok()
+    done = filled("export", "--gzip", "--manifest", tmp_path / "m.json").ok()
+    facts = json.loads((tmp_path / "m.json").read_text("utf-8"))
+    assert facts["file"] is None
+    assert (facts["size"], facts["sha256"]) == (len(done.stdout), hashlib.sha256(done.stdout).hexdigest())
+    filled("export").ok()
+    assert _names(tmp_path) == ["m.json"]
+    filled("write", "later-1", "Written").ok()
+    assert filled("export", "--incremental", tmp_path / "m.json").ok().out.count("\n") == 1
+
+
+def test_a_manifest_elsewhere_leaves_none_beside_the_file(filled: Cli, tmp_path: Path) -> None:
+    """An older one beside it would be another file's."""
+    filled("export", "-o", tmp_path / "out").ok()
+    filled("write", "later-1", "Written").ok()
+    filled("export", "-o", tmp_path / "out", "--manifest", tmp_path / "m.json").ok()
+    assert _names(tmp_path) == ["m.json", "out"]
+    assert json.loads((tmp_path / "m.json").read_text("utf-8"))["count"] == 11
+
+
+def test_a_manifest_that_can_not_be_written_leaves_no_older_one(filled: Cli, tmp_path: Path) -> None:
+    """The file is complete then, and is said to be; what lies beside it is never of an older file."""
+    filled("export", "-o", tmp_path / "out").ok()
+    filled("write", "later-1", "Written").ok()
+    done = filled("export", "-o", tmp_path / "out", "--manifest", tmp_path / "missing" / "m.json")
+    assert_one_line(done, 1, "FILE", "can't write the manifest", "the export itself is complete")
+    assert _names(tmp_path) == ["out"]
+    assert (tmp_path / "out").read_bytes().count(b"\n") == 11
+
+
+def test_a_link_has_its_manifest_beside_the_file_that_it_stands_for(filled: Cli, tmp_path: Path) -> None:
+    """The manifest lies where the bytes are."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "file")
+    filled("export", "-o", tmp_path / "link").ok()
+    assert _names(tmp_path / "real") == ["file", "file.manifest.json"]
+
+
+def test_a_failed_export_leaves_file_and_manifest_as_they_were(filled: Cli, tmp_path: Path) -> None:
+    """Both or none: the manifest goes when the new file comes, and not before."""
+    filled("export", "-o", tmp_path / "out").ok()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert_one_line(filled("export", "-n", "nosuch", "-o", tmp_path / "out"), 1, "NAMESPACE_NOT_FOUND")
+    assert_one_line(filled("export", "--categories", "a-b", "-o", tmp_path / "out"), 2, "NOT_A_CATEGORY")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_manifest_is_read_as_it_was_written(filled: Cli, tmp_path: Path) -> None:
+    """Every field, and the sha256 by which the next one names it."""
+    filled("export", "--types", 'é"\\,T', "--until", "9999-12-31T23:59:59.999999Z", "-o", tmp_path / "out").ok()
+    path = tmp_path / "out.manifest.json"
+    manifest, fingerprint = manifests.read(str(path))
+    assert manifests.render(manifest) == path.read_bytes()
+    assert fingerprint == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert manifests.filters_of(manifests.selection_of(manifest.filters)) == manifest.filters
+    assert manifest.filters.types == sorted(['é"\\', "T"])
+
+
+def test_a_manifest_with_any_byte_changed_is_refused(filled: Cli, tmp_path: Path) -> None:
+    """The seal holds every field: no digit of a position can be another without being found out."""
+    filled("export", "-o", tmp_path / "out").ok()
+    path = tmp_path / "out.manifest.json"
+    content = path.read_bytes()
+    for at in range(len(content)):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        with pytest.raises(ManifestUnusable):
+            manifests.read(str(path))
+    for end in range(len(content) - 2):
+        path.write_bytes(content[:end])
+        with pytest.raises(ManifestUnusable):
+            manifests.read(str(path))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"null", b"[]", b"{}", b'{"format": "1"}', b'{"format": 1}', b"\xff", b"[" * 100_000, lines(range(3))],
+)
+def test_what_is_no_manifest_is_refused(filled: Cli, tmp_path: Path, content: bytes) -> None:
+    """One line says so, and no file appears."""
+    path = tmp_path / "m.json"
+    path.write_bytes(content)
+    done = filled("export", "--incremental", path, "-o", tmp_path / "out")
+    assert_one_line(done, 1, "MANIFEST", "m.json", "name an export's FILE.manifest.json")
+    assert _names(tmp_path) == ["m.json"]
+
+
+def test_a_manifest_of_a_newer_format_is_refused(filled: Cli, tmp_path: Path) -> None:
+    """It may say what this version doesn't know of."""
+    filled("export", "-o", tmp_path / "out").ok()
+    path = tmp_path / "out.manifest.json"
+    path.write_text(path.read_text("utf-8").replace('"format": 1', '"format": 2'), "utf-8")
+    done = filled("export", "--incremental", path, "-o", tmp_path / "next")
+    assert_one_line(done, 1, "MANIFEST", "has format 2", "upgrade evtool")
+
+
+def test_a_manifest_that_is_not_there_is_one_line(filled: Cli, tmp_path: Path) -> None:
+    """It is named, with where manifests are."""
+    done = filled("export", "--incremental", tmp_path / "none")
+    assert_one_line(done, 1, "FILE", "can't read the manifest", "FILE.manifest.json")
+    with pytest.raises(FileError):
+        manifests.read(str(tmp_path))
+
+
+def test_an_increment_on_the_command_line(filled: Cli, tmp_path: Path) -> None:
+    """From the manifest of one file to the next; nothing new is said to be so, and other filters are wrong usage."""
+    filled("export", "--types", "Happened", "-o", tmp_path / "1.gz").ok()
+    done = filled("export", "--incremental", tmp_path / "1.gz.manifest.json", "-o", tmp_path / "2.gz").ok()
+    assert done.err.splitlines()[1] == "evtool: nothing came since; see: evtool categories, evtool stats"
+    done = filled("export", "--incremental", tmp_path / "2.gz.manifest.json", "--types", "Other")
+    assert_one_line(done, 2, "INVALID_ARGUMENT", "others were given")
+    filled("import", stdin=line(1000, stream="above-1", id="00000000-0000-4000-8000-00000000fffe")).ok()
+    filled("write", "last-1", "Happened").ok()
+    done = filled("export", "--incremental", tmp_path / "2.gz.manifest.json", "-o", tmp_path / "3.gz").ok()
+    assert done.err.startswith("Done. 1 events exported in ")
+    assert "position 1001" in done.err
