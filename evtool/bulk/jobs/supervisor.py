@@ -124,7 +124,7 @@ class Supervisor:
             if self._exposition is not None:
                 self._exposition.crashed(pid)
         if not place.is_done and now >= place.start_at:
-            # a session of its own: Ctrl-C on a terminal is the supervisor's to pass on
+            # out of the terminal's reach: Ctrl-C is the supervisor's to pass on
             place.process = subprocess.Popen(
                 self._command(place.number), env=self._environment, stdin=subprocess.DEVNULL, start_new_session=True
             )

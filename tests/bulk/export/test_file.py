@@ -18,6 +18,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from evtool.compression import Compression
 from evtool.errors import FileError, PermissionDenied
 from tests.cli.running import SECONDS, Cli, assert_one_line
 from tests.transfer.test_compression import DECOMPRESS
@@ -89,7 +90,7 @@ def test_one_compression_is_enough(bulk_cli: Cli, tmp_path: Path) -> None:
     """Two of them are an error of use, and nothing is written."""
     result = bulk_cli("bulk", "export", "users", "--gzip", "--zstd", "-o", tmp_path / "out")
     assert result.code == 2
-    assert "not both" in result.stderr
+    assert b"not both" in result.stderr
     assert not list(tmp_path.iterdir())
 
 
@@ -211,7 +212,7 @@ def test_a_large_archive_is_counted_before_the_work(
         export_archive("t")
     assert len(export_archive("t", check_space=False)) == size
     # a tenth of it is enough for a compressed one
-    export_archive("t", compression="gzip")
+    export_archive("t", compression=Compression.GZIP)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: real._replace(free=size * 12 // 10))
     assert len(export_archive("t")) == size
 
