@@ -70,6 +70,11 @@ def by_suffix(name: str) -> Compression:
     return Compression.ZSTD if lowered.endswith((".zst", ".zstd")) else Compression.NONE
 
 
+def without_suffix(name: str) -> str:
+    """A file's name without what asks for a compression."""
+    return name[: name.rindex(".")] if by_suffix(name) is not Compression.NONE else name
+
+
 def by_content(beginning: bytes) -> Compression:
     """The compression that a file has, by its first bytes."""
     if beginning.startswith(_GZIP_MAGIC):

@@ -39,25 +39,35 @@ def connect(dsn: str | None = None, namespace: str | None = None) -> Store:
 
 def open_store(dsn: str, namespace: str | None = None) -> Store:
     """As `connect`, for a DSN that is known."""
+    if dsn.startswith("sqlite:"):
+        from evtool.stores.sqlite import SQLiteStore
+
+        return SQLiteStore(None if dsn == SQLITE_MEMORY else _folder(dsn, "sqlite"), namespace)
+    if dsn.startswith("lmdb:"):
+        from evtool.stores.lmdb import LMDBStore
+
+        return LMDBStore(_folder(dsn, "lmdb"), namespace)
+    from evtool.stores.postgres import PostgresStore
+
+    return PostgresStore(server_dsn(dsn), namespace)
+
+
+def server_dsn(dsn: str) -> str:
+    """The DSN of a PostgreSQL server: the given one, or that of the embedded server, which is started.
+
+    Raises:
+        InvalidDsn: it is no DSN of a server.
+        EmbeddedServerError: the embedded server does not start.
+    """
     if dsn.startswith(settings.EMBEDDED_DSN):
         from evtool.embedded import EmbeddedServer
 
         folder = dsn.removeprefix(settings.EMBEDDED_DSN)
-        dsn = EmbeddedServer(Path(folder) if folder else None).start()
-    elif dsn.startswith("sqlite:"):
-        from evtool.stores.sqlite import SQLiteStore
-
-        return SQLiteStore(None if dsn == SQLITE_MEMORY else _folder(dsn, "sqlite"), namespace)
-    elif dsn.startswith("lmdb:"):
-        from evtool.stores.lmdb import LMDBStore
-
-        return LMDBStore(_folder(dsn, "lmdb"), namespace)
-    elif dsn and not _POSTGRES.match(dsn):
-        what = f"no store knows the DSN {dsn.partition(':')[0][:20]}:…" if ":" in dsn else "this DSN has no scheme"
+        return EmbeddedServer(Path(folder) if folder else None).start()
+    if dsn and not _POSTGRES.match(dsn):
+        what = f"nothing here knows the DSN {dsn.partition(':')[0][:20]}:…" if ":" in dsn else "this DSN has no scheme"
         raise InvalidDsn(what, hint=_FORMS)
-    from evtool.stores.postgres import PostgresStore
-
-    return PostgresStore(dsn, namespace)
+    return dsn
 
 
 def _folder(dsn: str, scheme: str) -> Path:

@@ -12,6 +12,7 @@ All of them carry a `code` that programs may rely on, a message of one line, and
      │   ├─ ConditionNotActivated
      │   ├─ InvalidMessage         id, type or JSON that a message can't have
      │   ├─ InvalidDsn
+     │   ├─ InvalidResource        a description of a table that can't be one
      │   └─ NotAble                the store lacks an ability
      ├─ StoreError                 the store could not do what was asked
      │   ├─ StoreUnreachable       no server, no login, connection lost
@@ -33,6 +34,18 @@ All of them carry a `code` that programs may rely on, a message of one line, and
      │   ├─ WrongExpectedVersion
      │   └─ MessageExists          the id, or a position, is taken
      ├─ ImportRefused              a line of an import file, with its number
+     ├─ InputDiffers               a file is no longer the one whose import was interrupted
+     ├─ TooManyRejects             more records were refused than was allowed
+     ├─ JobError                   something is wrong with a bulk job
+     │   ├─ JobNotFound
+     │   ├─ JobRefused             a job that can't be queued, or queued again
+     │   ├─ IdempotencyKeyTaken    by a job that asks for something else
+     │   └─ JobLost                another worker has it by now
+     ├─ SourceError                a source that a worker was to fetch
+     │   ├─ SourceRefused          its URL, an address or the server's answer is not allowed
+     │   ├─ SourceTooLarge
+     │   ├─ SourceChanged          since the job began
+     │   └─ SourceUnreachable      it may come later
      ├─ IncrementRefused           an export that can't go on from an earlier one
      └─ FileError                  a file that can't be read or written
          └─ ManifestUnusable
@@ -105,6 +118,12 @@ class InvalidDsn(InvalidArgument):
     """A database URL that can't be understood."""
 
     code = "INVALID_DSN"
+
+
+class InvalidResource(InvalidArgument):
+    """The description of a table can't be read, or doesn't fit the table."""
+
+    code = "INVALID_RESOURCE"
 
 
 class NotAble(InvalidArgument):
@@ -272,6 +291,78 @@ class ImportRefused(EvtoolError):
         self.code = code
         self.line = line
         self.value = value
+
+
+class InputDiffers(EvtoolError):
+    """The file begins like one whose import was interrupted, and then differs from it."""
+
+    code = "INPUT_DIFFERS"
+
+
+class TooManyRejects(EvtoolError):
+    """More records were refused than was allowed."""
+
+    code = "TOO_MANY_REJECTS"
+
+
+class JobError(EvtoolError):
+    """Something is wrong with a bulk job."""
+
+    code = "JOB"
+
+
+class JobNotFound(JobError):
+    """There is no job of that number."""
+
+    code = "JOB_NOT_FOUND"
+
+
+class JobRefused(JobError):
+    """A job that can't be queued, or queued again."""
+
+    code = "JOB_REFUSED"
+
+
+class IdempotencyKeyTaken(JobError):
+    """The idempotency key is that of a job that asks for something else."""
+
+    code = "IDEMPOTENCY_KEY_TAKEN"
+
+
+class JobLost(JobError):
+    """The job is no longer this worker's; nothing of its batch was kept."""
+
+    code = "JOB_LOST"
+
+
+class SourceError(EvtoolError):
+    """A source that a worker was to fetch did not come."""
+
+    code = "SOURCE"
+
+
+class SourceRefused(SourceError):
+    """A source's URL, one of its addresses, or the server's answer is not allowed."""
+
+    code = "SOURCE_REFUSED"
+
+
+class SourceTooLarge(SourceError):
+    """A source is larger than the workers take."""
+
+    code = "SOURCE_TOO_LARGE"
+
+
+class SourceChanged(SourceError):
+    """A source is not what it was when the job was submitted or begun."""
+
+    code = "SOURCE_CHANGED"
+
+
+class SourceUnreachable(SourceError):
+    """A source could not be had in time; later it may."""
+
+    code = "SOURCE_UNREACHABLE"
 
 
 class IncrementRefused(EvtoolError):

@@ -67,6 +67,10 @@ def child_environment(**changes: str) -> dict[str, str]:
     return {**os.environ, **changes}
 
 
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable by which Prometheus's library learns, when it is imported, where processes count together."""
+
+
 def test_dsn() -> str | None:
     """EVTOOL_TEST_DSN, a superuser's DSN of the server that tests may use, or None."""
     return os.environ.get("EVTOOL_TEST_DSN") or None

@@ -18,6 +18,7 @@ import click
 from evtool.cli import output
 from evtool.errors import (
     EvtoolError,
+    IdempotencyKeyTaken,
     ImportRefused,
     IncrementRefused,
     InvalidArgument,
@@ -31,6 +32,7 @@ FAILED = 1
 USAGE = 2
 UNREACHABLE = 3
 CONFLICT = 4
+REJECTED = 5
 SIGNALLED = 128
 """And the number of the signal: 130 for Ctrl-C, as shells have it."""
 
@@ -38,6 +40,7 @@ _CODES: tuple[tuple[type[EvtoolError], int], ...] = (
     (StoreUnreachable, UNREACHABLE),
     (WriteConflict, CONFLICT),
     (NamespaceExists, CONFLICT),
+    (IdempotencyKeyTaken, CONFLICT),
     (IncrementRefused, CONFLICT),
     (InvalidArgument, USAGE),
 )

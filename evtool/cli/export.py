@@ -12,15 +12,13 @@ from evtool.cli.options import open_store
 from evtool.cli.selecting import selection_options
 
 if TYPE_CHECKING:
-    from evtool.compression import Compression
     from evtool.model import Selection
 
 
 @click.command()
 @selection_options
 @click.option("-o", "--output", "path", metavar="FILE", default="-", help="Where to. [default: stdout]")
-@click.option("--gzip", is_flag=True, help="Compress; so does a FILE that ends in .gz.")
-@click.option("--zstd", is_flag=True, help="Compress with zstd; so does a FILE that ends in .zst.")
+@options.compressed
 @click.option(
     "--manifest", metavar="FILE", help="Where the manifest is written. [default: beside the output; none for stdout]"
 )
@@ -76,7 +74,7 @@ def export(
                 store,
                 path,
                 selection,
-                compression=_compression(gzip=gzip, zstd=zstd),
+                compression=options.compression(gzip=gzip, zstd=zstd),
                 manifest=manifest,
                 previous=incremental,
                 jobs=jobs,
@@ -95,14 +93,3 @@ def export(
 def _tell(text: str) -> None:
     """Says that a connection was lost: an event with --progress json, a line otherwise, for something is wrong."""
     output.talk(json.dumps({"retry": text}, ensure_ascii=False) if output.wants_json_events() else f"evtool: {text}")
-
-
-def _compression(*, gzip: bool, zstd: bool) -> Compression | None:
-    """The compression that was asked for; None goes by the output's suffix."""
-    from evtool.compression import Compression
-
-    if gzip and zstd:
-        raise click.UsageError("Give --gzip or --zstd, not both.")
-    if gzip:
-        return Compression.GZIP
-    return Compression.ZSTD if zstd else None

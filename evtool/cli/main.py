@@ -22,6 +22,7 @@ _COMMANDS = {
     "import": "evtool.cli.import_:import_",
     "verify": "evtool.cli.verify:verify",
     "copy": "evtool.cli.copy:copy",
+    "bulk": "evtool.cli.bulk.group:bulk",
     "db": "evtool.cli.db:db",
 }
 

@@ -11,6 +11,7 @@ from evtool import settings
 from evtool.cli import output
 
 if TYPE_CHECKING:
+    from evtool.compression import Compression
     from evtool.store import Store
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -65,6 +66,26 @@ progress = click.option(
 as_json = click.option("--json", "json_", is_flag=True, help="Print JSON.")
 
 show_sql = click.option("--sql", "sql", is_flag=True, help="Print the SQL for psql instead of running it.")
+
+
+_gzip = click.option("--gzip", is_flag=True, help="Compress; so does a FILE that ends in .gz.")
+_zstd = click.option("--zstd", is_flag=True, help="Compress with zstd; so does a FILE that ends in .zst.")
+
+
+def compressed(command: _Command) -> _Command:
+    """--gzip and --zstd, for everything that writes a large file."""
+    return _gzip(_zstd(command))
+
+
+def compression(*, gzip: bool, zstd: bool) -> Compression | None:
+    """The compression that was asked for; None goes by the output's suffix."""
+    from evtool.compression import Compression
+
+    if gzip and zstd:
+        raise click.UsageError("Give --gzip or --zstd, not both.")
+    if gzip:
+        return Compression.GZIP
+    return Compression.ZSTD if zstd else None
 
 
 def open_store(dsn: str | None, namespace: str | None = None) -> Store:

@@ -47,6 +47,12 @@ def is_verbose() -> bool:
     return _verbose
 
 
+def tell_json_events(*, wanted: bool) -> None:
+    """Whether progress and errors are JSON from now on, one event a line."""
+    global _json_events
+    _json_events = wanted
+
+
 def wants_json_events() -> bool:
     """Whether progress and errors are to be JSON, one event a line."""
     return _json_events

@@ -27,7 +27,7 @@ FLOORS: list[set[str]] = [
     {"connecting"},
     {"increments"},
     {"resuming"},
-    {"exporting", "importing", "verifying", "copying", "migrating", "namespaces"},
+    {"exporting", "importing", "verifying", "copying", "migrating", "namespaces", "bulk"},
     {"testing"},
     {"cli"},
     {"__main__"},
@@ -38,18 +38,20 @@ FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in room
 ROOMS = {
     "click": {"cli"},
     "tqdm": {"cli"},
-    "psycopg": {"stores/postgres", "embedded", "testing"},
+    "psycopg": {"stores/postgres", "embedded", "testing", "bulk"},
     "psycopg_pool": {"stores/postgres"},
     "sqlalchemy": set(),
     "alembic": {"stores/postgres/structure.py"},
     "testcontainers": {"testing"},
     "docker": {"testing"},
     "pytest": {"testing"},
-    "sqlite3": {"stores/sqlite"},
+    "sqlite3": {"stores/sqlite", "bulk/sources/sqlite.py"},
     "lmdb": {"stores/lmdb"},
-    "msgspec": {"ndjson.py", "json_values.py", "contract.py", "manifest.py", "testing"},
+    "msgspec": {"bulk/json_framing.py", "ndjson.py", "json_values.py", "contract.py", "manifest.py", "testing"},
     "gzip": {"compression.py"},
     "isal": {"compression.py"},
+    "httpcore": {"bulk/remote.py", "bulk/addresses.py"},
+    "prometheus_client": {"bulk/metrics.py"},
 }
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))

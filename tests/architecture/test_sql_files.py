@@ -13,7 +13,7 @@ from evtool import sqltext
 ROOT = Path(__file__).resolve().parents[2]
 SQL = ROOT / "sql"
 OBJECT_FILES = sorted([*SQL.glob("*/functions/*.sql"), *SQL.glob("*/views/*.sql")])
-_CREATES = re.compile(r"^CREATE OR REPLACE (?:FUNCTION|VIEW) (?::\"ns\"|evtool)\.(\w+)", re.MULTILINE)
+_CREATES = re.compile(r"^CREATE OR REPLACE (?:FUNCTION|VIEW) (?::\"ns\"|evtool|evtool_jobs)\.(\w+)", re.MULTILINE)
 
 
 def place(path: Path) -> str:
@@ -33,7 +33,7 @@ def test_a_file_begins_with_what_it_is_for(path: Path) -> None:
     assert path.read_text().startswith("-- ")
 
 
-@pytest.mark.parametrize("scope", ["registry", "namespace"])
+@pytest.mark.parametrize("scope", ["registry", "namespace", "jobs"])
 def test_install_lists_every_object(scope: str) -> None:
     """install.sql lists each file of an object once."""
     listed = sqltext.behaviour(scope)
@@ -44,8 +44,8 @@ def test_install_lists_every_object(scope: str) -> None:
 
 @pytest.mark.parametrize("path", [path for path in OBJECT_FILES if path.parent.name == "functions"], ids=place)
 def test_a_function_has_a_test_file_or_is_named_in_one(path: Path) -> None:
-    """Each function is the subject of tests in tests/sql."""
-    tests = {test.name: test.read_text() for test in (ROOT / "tests" / "sql").glob("test_*.py")}
+    """Each function is the subject of tests in tests/sql or tests/bulk."""
+    tests = {test.name: test.read_text() for test in (ROOT / "tests").glob("*/**/test_*.py")}
     assert f"test_{path.stem}.py" in tests or any(re.search(rf"\b{path.stem}\b", text) for text in tests.values())
 
 
@@ -55,6 +55,15 @@ def test_a_definers_function_pins_its_path(path: Path) -> None:
     text = path.read_text()
     if "SECURITY DEFINER" in re.sub(r"--[^\n]*", "", text):
         assert 'SET search_path = :"ns", pg_temp' in text
+        assert "EXECUTE" not in text
+
+
+@pytest.mark.parametrize("path", sorted(SQL.glob("jobs/functions/*.sql")), ids=place)
+def test_a_definers_function_of_the_queue_pins_its_path(path: Path) -> None:
+    """A function of the queue with its owner's rights has a search_path of its own, and runs no text of anybody's."""
+    text = path.read_text()
+    if "SECURITY DEFINER" in re.sub(r"--[^\n]*", "", text):
+        assert "SET search_path = evtool_jobs, pg_temp" in text
         assert "EXECUTE" not in text
 
 

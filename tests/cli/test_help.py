@@ -13,7 +13,17 @@ from evtool import __version__
 from evtool.cli.main import cli as root
 from tests.cli.running import Cli
 
-_HEAVY = {"psycopg", "psycopg_pool", "alembic", "sqlalchemy", "msgspec", "tqdm", "docker"}
+_HEAVY = {
+    "psycopg",
+    "psycopg_pool",
+    "alembic",
+    "sqlalchemy",
+    "msgspec",
+    "tqdm",
+    "docker",
+    "httpcore",
+    "prometheus_client",
+}
 
 
 def _commands(command: click.Command = root, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -55,7 +65,11 @@ def test_help_and_version_are_printed_by_python_m_evtool() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], *([name, "--help"] for name in ("export", "import", "verify", "copy", "migrate", "write"))],
+    [
+        ["--help"],
+        *([name, "--help"] for name in ("export", "import", "verify", "copy", "migrate", "write")),
+        ["bulk", "worker", "--help"],
+    ],
 )
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     """Help starts quickly, for it loads no driver, no Alembic and no parser."""

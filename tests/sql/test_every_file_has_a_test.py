@@ -38,7 +38,8 @@ def test_every_file_is_installed(scope: str) -> None:
 def test_a_file_holds_the_object_of_its_name(path: Path) -> None:
     """One object per file, named after it, behind a comment that says what it is."""
     text = path.read_text(encoding="utf-8")
-    schema = "evtool" if "registry" in path.parts else ':"ns"'
+    schemas = {"registry": "evtool", "jobs": "evtool_jobs"}
+    schema = next((schemas[part] for part in path.parts if part in schemas), ':"ns"')
     kind = "FUNCTION" if path.parent.name == "functions" else "VIEW"
     assert text.startswith("-- ")
     assert text.count("CREATE OR REPLACE") == 1

@@ -57,10 +57,10 @@ def lines(connection: Connection, query: sql.Composed) -> Iterator[ExportBlock]:
         StoreError: a message has a time that ISO 8601 can't say.
     """
     with connection.cursor() as cursor, cursor.copy(sql.SQL("COPY ({}) TO STDOUT {}").format(query, FORMAT)) as rows:
-        yield from _blocks(_rows(connection, rows))
+        yield from _blocks(rows_of(connection, rows))
 
 
-def _rows(connection: Connection, copy: psycopg.Copy) -> Iterator[bytes | bytearray | memoryview]:
+def rows_of(connection: Connection, copy: psycopg.Copy) -> Iterator[bytes | bytearray | memoryview]:
     """The rows of a COPY, as iterating over it would give them, in half the time.
 
     What libpq has in memory is taken from it at once; psycopg does the waiting for more, and with it Ctrl-C.

@@ -9,6 +9,8 @@ from evtool import __version__, sqltext
 NAMESPACE = "namespace"
 REGISTRY = "registry"
 REGISTRY_SCHEMA = "evtool"
+JOBS = "jobs"
+JOBS_SCHEMA = "evtool_jobs"
 
 _PINNED_PATH = sql.SQL("SET LOCAL search_path = pg_catalog, pg_temp;\n")
 

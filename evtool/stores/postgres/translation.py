@@ -39,6 +39,16 @@ _MARKS: dict[str, type[errors.EvtoolError]] = {
     "not_adoptable": errors.NamespaceRefused,
     "namespace_taken": errors.NamespaceExists,
     "busy_transactions": errors.StoreTimeout,
+    "no_job": errors.JobNotFound,
+    "job_kind": errors.JobRefused,
+    "job_resource": errors.JobRefused,
+    "job_request": errors.JobRefused,
+    "job_key": errors.JobRefused,
+    "job_after": errors.JobRefused,
+    "job_not_retryable": errors.JobRefused,
+    "job_key_taken": errors.IdempotencyKeyTaken,
+    "job_lost": errors.JobLost,
+    "job_source_changed": errors.SourceChanged,
 }
 
 _MARK_HINTS = {
@@ -47,6 +57,11 @@ _MARK_HINTS = {
     "schema_reserved": "name another schema with --schema",
     "watermark_timeout": "end their transactions, or wait longer: "
     "PGOPTIONS='-c message_store.watermark_timeout=5min' evtool …",
+    "no_job": "see: evtool bulk jobs",
+    "job_not_retryable": "see: evtool bulk status JOB",
+    "job_key_taken": "take another key for another job",
+    "job_lost": "whoever has it now goes on with it",
+    "job_source_changed": "submit a new job for the new content",
     "sql_condition": "SET message_store.sql_condition = 'on' where the condition can be trusted",
 }
 

@@ -1,0 +1,1 @@
+"""Tables, not events: records of files into tables with a verdict for each, and tables into files."""

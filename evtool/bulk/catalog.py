@@ -1,0 +1,143 @@
+"""A resource for a table that nobody described: what its records must be stands in the catalog of the database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg.rows import namedtuple_row
+
+from evtool.bulk.resource import Column, Reference, Resource, Rule, Unique
+from evtool.errors import InvalidResource
+from evtool.stores.postgres.connection import Connection
+
+DEFAULT_SCHEMA = "public"
+"""Where a table is looked for whose schema isn't said."""
+
+_TABLE = """
+    SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind
+    FROM (SELECT parse_ident(%(table)s) AS parts) AS given,
+      pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relname = parts[array_upper(parts, 1)]
+      AND n.nspname = CASE cardinality(parts) WHEN 1 THEN %(schema)s WHEN 2 THEN parts[1] END
+      AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+"""
+# A domain is looked at as its base: what else it asks for, the server says when a record is inserted.
+_COLUMNS = """
+    SELECT a.attname AS name, format_type(COALESCE(NULLIF(t.typbasetype, 0), t.oid), NULL) AS type,
+      a.attnotnull AS not_null, a.attgenerated <> '' AS computed, a.attidentity AS identity,
+      CASE WHEN COALESCE(NULLIF(t.typbasetype, 0), t.oid) IN ('varchar'::regtype, 'bpchar'::regtype)
+        THEN NULLIF(CASE WHEN t.typbasetype <> 0 THEN t.typtypmod ELSE a.atttypmod END, -1) - 4
+      END AS length,
+      CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END AS default_,
+      pg_get_serial_sequence(quote_ident(n.nspname) || '.' || quote_ident(c.relname), a.attname) AS sequence
+    FROM pg_attribute a
+    JOIN pg_class c ON c.oid = a.attrelid
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_type t ON t.oid = a.atttypid
+    LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    WHERE a.attrelid = %(oid)s AND a.attnum > 0 AND NOT a.attisdropped
+    ORDER BY a.attnum
+"""
+# Only what a comparison of columns can foresee. An index over expressions or a part of the table has its say when a
+# record is inserted.
+_UNIQUE = """
+    SELECT i.indisprimary AS is_key, ARRAY(
+      SELECT a.attname::text
+      FROM unnest(i.indkey[0:i.indnkeyatts - 1]) WITH ORDINALITY AS k(number, place)
+      JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
+      ORDER BY k.place
+    ) AS columns
+    FROM pg_index i
+    WHERE i.indrelid = %(oid)s AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+      AND NOT i.indnullsnotdistinct
+    ORDER BY i.indisprimary DESC, i.indexrelid
+"""
+_CONSTRAINTS = """
+    SELECT c.conname AS name, c.contype AS type, pg_get_expr(c.conbin, c.conrelid) AS expression,
+      ARRAY(
+        SELECT a.attname::text
+        FROM unnest(c.conkey) WITH ORDINALITY AS k(number, place)
+        JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.number
+        ORDER BY k.place
+      ) AS columns,
+      n.nspname AS other_schema, o.relname AS other,
+      ARRAY(
+        SELECT a.attname::text
+        FROM unnest(c.confkey) WITH ORDINALITY AS k(number, place)
+        JOIN pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = k.number
+        ORDER BY k.place
+      ) AS targets
+    FROM pg_constraint c
+    LEFT JOIN pg_class o ON o.oid = c.confrelid
+    LEFT JOIN pg_namespace n ON n.oid = o.relnamespace
+    WHERE c.conrelid = %(oid)s AND c.contype IN ('c', 'f') AND c.conparentid = 0
+    ORDER BY c.contype, c.conname
+"""
+
+
+def from_catalog(connection: Connection, table: str, *, schema: str = DEFAULT_SCHEMA) -> Resource:
+    """A table as a resource: its columns, NOT NULL, lengths, defaults, keys, CHECKs and foreign keys.
+
+    Args:
+        connection: to the database of the table.
+        table: `name` or `schema.name`, quoted as in SQL where it needs to be.
+        schema: of a table that is named without one.
+
+    Raises:
+        InvalidResource: there is no such table.
+        psycopg.Error: the name can't be one.
+    """
+    with connection.cursor(row_factory=namedtuple_row) as cursor:
+        found: Any = cursor.execute(_TABLE, {"table": table, "schema": schema}).fetchone()
+        if found is None:
+            raise InvalidResource(
+                f"there is no table {table}", hint=f"write schema.table; without a schema it is looked for in {schema}"
+            )
+        here = {"oid": found.oid}
+        columns = [_column(row) for row in cursor.execute(_COLUMNS, here)]
+        uniques: list[Any] = cursor.execute(_UNIQUE, here).fetchall()
+        constraints: list[Any] = cursor.execute(_CONSTRAINTS, here).fetchall()
+    key = next((tuple(row.columns) for row in uniques if row.is_key), ())
+    return Resource(
+        name=found.name,
+        table=found.name,
+        schema=found.schema,
+        columns=tuple(columns),
+        key=key,
+        order=key,
+        rules=tuple(_rule(row) for row in constraints if row.type == "c"),
+        references=tuple(_reference(row) for row in constraints if row.type == "f"),
+        unique=tuple(Unique(tuple(row.columns)) for row in uniques if not row.is_key),
+    )
+
+
+def _column(row: Any) -> Column:
+    default = row.default_
+    if row.identity:
+        # an identity has no default to be asked for; its sequence gives the next number all the same
+        default = "nextval('{}'::regclass)".format(row.sequence.replace("'", "''"))
+    return Column(
+        name=row.name,
+        type=row.type,
+        not_null=row.not_null,
+        default=default,
+        length=row.length,
+        computed=row.computed,
+        always=row.identity == "a",
+    )
+
+
+def _rule(row: Any) -> Rule:
+    alone = len(row.columns) == 1
+    code = f"invalid_{row.columns[0]}" if alone else f"violates_{row.name}"
+    return Rule(code=code, field=row.columns[0] if row.columns else "", expression=row.expression)
+
+
+def _reference(row: Any) -> Reference:
+    return Reference(
+        columns=tuple(row.columns),
+        table=row.other,
+        targets=tuple(row.targets),
+        code=f"{'_'.join(row.columns)}_not_found",
+        schema=row.other_schema,
+    )

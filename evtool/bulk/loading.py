@@ -1,0 +1,295 @@
+"""One batch of records into a table, in the caller's transaction: copied, given verdicts, inserted.
+
+This is what both `evtool bulk import` and the workers of a queue do with a batch. What they write down about it, in the
+same transaction, is theirs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from evtool.bulk.judging import Target
+from evtool.bulk.records import Record
+from evtool.bulk.resource import Reference, Resource
+from evtool.bulk.statements import Statements
+from evtool.errors import InvalidResource, PermissionDenied, ServerUnsuitable
+from evtool.stores.postgres.connection import Connection
+
+_COPY_BYTES = 1 << 16
+# Truncating makes the server plan all statements anew, which takes as long as a third of a batch; deleting leaves dead
+# rows, which every look at the tables has to pass.
+_EMPTIED_EVERY = 16
+_NULL = b"\\N"
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a batch. total = accepted + rejected, and accepted = inserted + updated.
+
+    Attributes:
+        total: records.
+        accepted: those that are in the table now.
+        inserted: those that were new.
+        updated: those that replaced a record of the same key.
+        rejected: those that are not in the table.
+        errors: what was wrong with those; a record may have several.
+    """
+
+    total: int
+    accepted: int
+    inserted: int
+    updated: int
+    rejected: int
+    errors: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A record that was refused.
+
+    Attributes:
+        line: the physical line on which it starts.
+        errors: each with `field`, `value`, `code` and `message`.
+        raw: its text.
+    """
+
+    line: int
+    errors: list[dict[str, Any]]
+    raw: str
+
+
+class Loader:
+    """Loads batches of one file's form into one table, over one connection.
+
+    Its tables and functions are temporary: nothing is left of them when the session ends.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        resource: Resource,
+        columns: Sequence[str],
+        *,
+        upsert: bool = False,
+        typed: bool = False,
+    ) -> None:
+        """Makes ready for batches.
+
+        Args:
+            connection: in autocommit, to a database that `installing.install` has prepared.
+            resource: with its schema.
+            columns: that the file has, in the order of the records' fields.
+            upsert: whether a record whose key is there replaces the one that is.
+            typed: whether records say which columns are mistyped or absent, as those of JSON do.
+
+        Raises:
+            InvalidResource: the resource doesn't fit the table, or a rule or default is not SQL.
+            PermissionDenied: the role may not write to the table.
+        """
+        self._connection = connection
+        self._typed = typed
+        self._loaded = 0
+        self._statements = Statements(
+            resource,
+            _look_at(connection, resource, upsert=upsert),
+            columns,
+            upsert=upsert,
+            typed=typed,
+            suffix=str(next(_numbers)),
+        )
+        tables = [sql.Identifier("pg_temp", name) for name in self._statements.temporary]
+        self._truncated = sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(tables))
+        self._emptied = sql.SQL("; ").join(sql.SQL("DELETE FROM {}").format(table) for table in tables)
+        with connection.transaction():
+            for statement in self._statements.setup():
+                connection.execute(statement)
+            try:
+                # nothing is staged: this only has the server read what the resource says
+                connection.execute(self._statements.load)
+            except psycopg.errors.InsufficientPrivilege:
+                raise
+            except psycopg.Error as error:
+                raise InvalidResource(
+                    f"{resource.name} fails on {resource.schema}.{resource.table}: {error.diag.message_primary}",
+                    hint="check the rules, defaults and references of the resource",
+                ) from error
+
+    @property
+    def rejects_table(self) -> sql.Identifier:
+        """The temporary table (line bigint, errors json, raw text) of what the last batch refused."""
+        return sql.Identifier("pg_temp", self._statements.rejects)
+
+    def load(self, batch: Sequence[Record]) -> Outcome:
+        """Loads a batch, inside the caller's transaction.
+
+        Returns:
+            What became of it. Until the next batch, `rejects` has what was refused.
+
+        Raises:
+            psycopg.Error: something for which no record is to blame.
+        """
+        connection = self._connection
+        connection.execute(self._emptied if self._loaded % _EMPTIED_EVERY else self._truncated)
+        self._loaded += 1
+        with connection.cursor() as cursor:
+            with cursor.copy(self._statements.copy) as copy:
+                for block in self._blocks(batch):
+                    copy.write(block)
+            row = cursor.execute(self._statements.load, prepare=True).fetchone()
+        assert row is not None
+        return Outcome(*map(int, row))
+
+    def raise_sequences(self) -> None:
+        """Moves the sequences of the columns that the file has above what came, so that the next record finds room."""
+        for column in self._statements.given:
+            row = self._connection.execute(
+                "SELECT pg_get_serial_sequence(%s, %s)", (self._statements.target, column)
+            ).fetchone()
+            if row and row[0]:
+                self._connection.execute(
+                    sql.SQL(
+                        "SELECT setval({sequence}::regclass, greatest)"
+                        " FROM (SELECT max({column}) AS greatest FROM {table})"
+                        " AS t WHERE greatest > (SELECT COALESCE(last_value, 0) FROM pg_sequences"
+                        " WHERE format('%I.%I', schemaname, sequencename)::regclass = {sequence}::regclass)"
+                    ).format(sequence=sql.Literal(row[0]), column=sql.Identifier(column), table=self._statements.table)
+                )
+
+    def rejects(self) -> Iterator[Reject]:
+        """What the last batch refused, in the order of its lines."""
+        query = sql.SQL("SELECT line, errors::text, raw FROM {} ORDER BY line").format(self.rejects_table)
+        for line, errors, raw in self._connection.execute(query):
+            yield Reject(line, json.loads(errors), raw)
+
+    def _blocks(self, batch: Sequence[Record]) -> Iterator[bytes]:
+        """The records as rows of COPY's text format."""
+        width = len(self._statements.given)
+        rows: list[bytes] = []
+        held = 0
+        for number, record in enumerate(batch, 1):
+            fields = record.fields
+            if record.fault is not None:
+                head = [_escape(record.raw or b""), record.fault.code.encode(), _escape(record.fault.message.encode())]
+                fields = [None] * width
+            else:
+                head = [_NULL if record.raw is None else _escape(record.raw), _NULL, _NULL]
+            if self._typed:
+                head += [_list(record.mistyped), _list(record.absent)]
+            texts = [_NULL if field is None else field for field in fields]
+            row = b"\t".join(texts)
+            # each tab above the separators, each backslash above the nulls is part of a value
+            if b"\n" in row or b"\r" in row or row.count(b"\t") != width - 1 or row.count(b"\\") != fields.count(None):
+                row = b"\t".join([_NULL if field is None else _escape(field) for field in fields])
+            rows.append(b"%d\t%d\t%b\t%b\n" % (number, record.line, b"\t".join(head), row))
+            held += len(rows[-1])
+            if held > _COPY_BYTES:
+                yield b"".join(rows)
+                rows.clear()
+                held = 0
+        yield b"".join(rows)
+
+
+def _escape(value: bytes) -> bytes:
+    """A value for COPY's text format."""
+    if b"\\" in value:
+        value = value.replace(b"\\", b"\\\\")
+    return value.replace(b"\t", b"\\t").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
+
+
+def _list(names: Sequence[str]) -> bytes:
+    """Names as the text of an array."""
+    if not names:
+        return _NULL
+    quoted = ",".join('"{}"'.format(name.replace("\\", "\\\\").replace('"', '\\"')) for name in names)
+    return _escape(f"{{{quoted}}}".encode())
+
+
+_COLUMNS = """
+    SELECT a.attname, format_type(COALESCE(NULLIF(t.typbasetype, 0), t.oid), NULL)
+    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+    WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
+"""
+_TABLE = """
+    SELECT c.oid::bigint, c.oid::regclass::text, c.relkind IN ('r', 'p'), has_table_privilege(c.oid, 'INSERT')
+      OR has_any_column_privilege(c.oid, 'INSERT'), current_setting('server_encoding')
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = %s AND c.relname = %s
+"""
+# An index serves a key if it is over the same columns, or over lower() of those that fold case.
+_INDEXES = """
+    SELECT ARRAY(
+      SELECT CASE WHEN i.indkey[k.n - 1] = 0 THEN pg_get_indexdef(i.indexrelid, k.n, true) ELSE a.attname::text END
+      FROM generate_series(1, i.indnkeyatts) AS k(n)
+      LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k.n - 1]
+    )
+    , NOT i.indimmediate
+    FROM pg_index i
+    WHERE i.indrelid = %s AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
+"""
+# Locking a row FOR KEY SHARE takes the right to update the table.
+_MAY_LOCK = (
+    "SELECT has_any_column_privilege(c.oid, 'UPDATE') FROM pg_class c JOIN pg_namespace n"
+    " ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p')"
+)
+
+
+def _look_at(connection: Connection, resource: Resource, *, upsert: bool) -> Target:
+    """The table of a resource as the server knows it.
+
+    Raises:
+        InvalidResource: it isn't there, lacks a column, or lacks the unique index of a key.
+        PermissionDenied: the role may not write to it.
+        ServerUnsuitable: the database is not in UTF-8.
+    """
+    where = f"{resource.schema}.{resource.table}"
+    row = connection.execute(_TABLE, (resource.schema, resource.table)).fetchone()
+    if row is None:
+        hint = f"make it first: evtool bulk init --schema {resource.schema}, or name its schema with --schema"
+        raise InvalidResource(f"there is no table {where}", hint=hint)
+    oid, name, is_table, may_insert, encoding = row
+    if encoding != "UTF8":
+        raise ServerUnsuitable(f"the database is encoded in {encoding}", hint="imports need a database in UTF8")
+    if not is_table:
+        raise InvalidResource(f"{where} is not a table", hint="views can be exported, not imported into")
+    if not may_insert:
+        raise PermissionDenied(
+            f"the role may not insert into {where}", hint="it needs the privileges INSERT and SELECT"
+        )
+    types: dict[str, str] = dict(connection.execute(_COLUMNS, (oid,)).fetchall())
+    for column in resource.columns:
+        if column.name not in types:
+            raise InvalidResource(f'the table {where} has no column "{column.name}"', hint="see: \\d in psql")
+    found = connection.execute(_INDEXES, (oid,)).fetchall()
+    indexes = [sorted(columns) for columns, _ in found]
+    deferrable = any(one for _, one in found)
+    if upsert and not (resource.natural_key or resource.key):
+        raise InvalidResource(f"{where} has no key to upsert by", hint="give the table a primary key")
+    for unique in resource.keys:
+        wanted = [f"lower({column})" if resource.column(column).fold_case else column for column in unique.columns]
+        if sorted(wanted) not in indexes:
+            raise InvalidResource(
+                f"no unique index of {where} is over {', '.join(wanted)}",
+                hint=f"give {where} such an index, or take the key out of the resource",
+            )
+    lockable = [one for one in resource.references if _may_lock(connection, resource, one)]
+    chosen = {column.name: types[column.name] for column in resource.columns}
+    return Target(name, chosen, frozenset(lockable), deferrable)
+
+
+def _may_lock(connection: Connection, resource: Resource, reference: Reference) -> bool:
+    row = connection.execute(_MAY_LOCK, (reference.schema or resource.schema, reference.table)).fetchone()
+    if row is None:
+        raise InvalidResource(
+            f"{resource.name} refers to the table {reference.schema or resource.schema}.{reference.table},"
+            " which isn't there",
+            hint="make it first",
+        )
+    return bool(row[0])

@@ -1,0 +1,161 @@
+"""What an import says in the end: counts that add up, and the records that were refused.
+
+A file of rejects can be mended and imported again. As CSV it has the columns of the records, then `_line`, `_errors`
+and `_raw`, which an import passes over. As NDJSON it has an object a reject, `{"line":…,"errors":[…],"raw":"…"}`, and
+an import takes the JSON that `raw` holds for the record.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from evtool import files
+from evtool.bulk.framing import REJECT_COLUMNS, Framer
+from evtool.bulk.ledger import FailedBatch, Ledger
+from evtool.bulk.loading import Outcome, Reject
+from evtool.bulk.resource import Resource
+from evtool.compression import by_suffix, without_suffix
+from evtool.pumping import Pump
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What became of the records of a resource. total = accepted + rejected, and accepted = inserted + updated.
+
+    Attributes:
+        resource: its name.
+        total: records in the files.
+        accepted: those that are in the table now.
+        inserted: those that were new.
+        updated: those that replaced a record of the same key.
+        rejected: those that are not in the table.
+        errors: what was wrong with those; a record may have several.
+        by_code: how often each code occurs, the most frequent first.
+        failed_batches: batches that failed as a whole.
+        elapsed: seconds.
+    """
+
+    resource: str
+    total: int = 0
+    accepted: int = 0
+    inserted: int = 0
+    updated: int = 0
+    rejected: int = 0
+    errors: int = 0
+    by_code: dict[str, int] = field(default_factory=dict)
+    failed_batches: tuple[FailedBatch, ...] = ()
+    elapsed: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as `--report json` prints it."""
+        return {
+            "resource": self.resource,
+            "total": self.total,
+            "accepted": self.accepted,
+            "inserted": self.inserted,
+            "updated": self.updated,
+            "rejected": self.rejected,
+            "errors": self.errors,
+            "by_code": self.by_code,
+            "failed_batches": [
+                {
+                    "batch": one.batch,
+                    "first_line": one.first_line,
+                    "last_line": one.last_line,
+                    "records": one.records,
+                    "sqlstate": one.code,
+                }
+                for one in self.failed_batches
+            ],
+            "elapsed": f"{self.elapsed:.1f}s",
+        }
+
+
+def sum_of(counts: Outcome, more: Outcome) -> Outcome:
+    """Two outcomes together."""
+    return Outcome(*(a + b for a, b in zip(dataclasses.astuple(counts), dataclasses.astuple(more), strict=True)))
+
+
+def add(report: ImportReport, ledger: Ledger, elapsed: float) -> ImportReport:
+    """A report with another file's counts added."""
+    by_code = dict(report.by_code)
+    for code, count in ledger.by_code().items():
+        by_code[code] = by_code.get(code, 0) + count
+    before = Outcome(report.total, report.accepted, report.inserted, report.updated, report.rejected, report.errors)
+    return ImportReport(
+        report.resource,
+        **dataclasses.asdict(sum_of(before, ledger.counts())),
+        by_code=dict(sorted(by_code.items(), key=lambda item: (-item[1], item[0]))),
+        failed_batches=(*report.failed_batches, *ledger.failed_batches()),
+        elapsed=report.elapsed + elapsed,
+    )
+
+
+def path_of(reject_file: str, resource: Resource | None) -> str:
+    """Where the rejects go; of several resources each has its own file, rejects.users.csv."""
+    if resource is None or reject_file == files.STANDARD:
+        return reject_file
+    path = Path(reject_file)
+    return str(path.with_name(f"{path.stem}.{resource.name}{path.suffix}"))
+
+
+@contextlib.contextmanager
+def reject_file(path: str, *, several: bool) -> Iterator[RejectFile]:
+    """Opens a file of rejects: CSV if its name ends so, else NDJSON. It appears when it is complete."""
+    with files.open_output(path, compression=by_suffix(path)) as stream:
+        as_csv = without_suffix(path).lower().endswith(".csv")
+        yield RejectFile(stream, as_csv=as_csv, several=several)
+
+
+class RejectFile:
+    """Writes rejects."""
+
+    def __init__(self, stream: Pump, *, as_csv: bool, several: bool) -> None:
+        self._stream = stream
+        self._as_csv = as_csv
+        self._several = several
+        self._columns: tuple[str, ...] | None = None
+
+    def write(self, rejects: Iterator[Reject], path: str, framer: Framer, resource: Resource) -> None:
+        """Writes the rejects of one file."""
+        if self._as_csv:
+            if self._columns is None:
+                # the columns of all files of the resource must find room
+                names = resource.column_names if self._several else framer.columns
+                self._columns = names
+                self._stream.write(_csv_line([*names, *REJECT_COLUMNS]))
+            for reject in rejects:
+                self._stream.write(self._csv(reject, framer))
+            return
+        for reject in rejects:
+            found: dict[str, Any] = {"line": reject.line, "errors": reject.errors, "raw": reject.raw}
+            if self._several:
+                found = {"file": path, **found}
+            self._stream.write(_json(found).encode() + b"\n")
+
+    def _csv(self, reject: Reject, framer: Framer) -> bytes:
+        assert self._columns is not None
+        found = dict(framer.reread(reject.raw))
+        fields = [found.get(name) for name in self._columns]
+        return _csv_line([*fields, str(reject.line), _json(reject.errors), reject.raw])
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _csv_line(fields: list[str | None]) -> bytes:
+    """A line of CSV: nothing between the commas is a missing value, two quotes are an empty text."""
+    return ",".join("" if one is None else _quoted(one) for one in fields).encode() + b"\n"
+
+
+def _quoted(text: str) -> str:
+    if text and not any(one in text for one in ',"\r\n'):
+        return text
+    return '"{}"'.format(text.replace('"', '""'))

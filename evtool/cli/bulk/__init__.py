@@ -1,0 +1,1 @@
+"""`evtool bulk`: the commands on tables of records."""

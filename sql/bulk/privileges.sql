@@ -1,0 +1,3 @@
+-- The functions only look at what they are given. The tables hold what was refused, and are their owner's: for another
+-- role that imports: GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA evtool_bulk TO …
+GRANT USAGE ON SCHEMA :"ns" TO PUBLIC;

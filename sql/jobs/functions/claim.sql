@@ -1,0 +1,83 @@
+-- Gives the caller a job, or none: the next one that is pending, or whose worker has let its lease run out.
+--
+-- worker: the caller's name, for people. lease: how long it is the caller's; see heartbeat.
+-- backend_pid, backend_start: the backend that will write the batches, as pg_stat_activity shows it to the caller; to be
+-- ended if this worker falls silent.
+-- stale_pid and stale_start are the backend of the worker that fell silent: call evict, for it may hold locks.
+--
+-- No two callers get the same job: a row that somebody else looks at is passed over. Each claim draws a new token, and
+-- whatever the former holder still tries fails for having the old one.
+CREATE OR REPLACE FUNCTION evtool_jobs.claim(
+  worker text,
+  lease interval DEFAULT '30s',
+  backend_pid integer DEFAULT NULL,
+  backend_start timestamptz DEFAULT NULL,
+  OUT job bigint,
+  OUT token bigint,
+  OUT kind text,
+  OUT resource text,
+  OUT target text,
+  OUT request jsonb,
+  OUT source jsonb,
+  OUT attempts integer,
+  OUT batches bigint,
+  OUT stale_pid integer,
+  OUT stale_start timestamptz
+)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = evtool_jobs, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+  _job jobs;
+BEGIN
+  LOOP
+    SELECT * INTO _job
+    FROM jobs
+    WHERE (state = 'pending' AND run_at <= clock_timestamp() OR state = 'processing' AND lease_until < clock_timestamp())
+      AND NOT EXISTS (
+        SELECT FROM jobs AS earlier
+        WHERE earlier.id = ANY (jobs.after) AND earlier.state IN ('pending', 'processing'))
+    ORDER BY priority DESC, id
+    LIMIT 1
+    FOR UPDATE SKIP LOCKED;
+    EXIT WHEN NOT FOUND;
+
+    -- of a worker that is gone nobody else can say so
+    IF _job.cancel_requested THEN
+      UPDATE jobs
+      SET state = 'cancelled', finished_at = clock_timestamp(), lease_until = NULL, worker = NULL, token = token + 1
+      WHERE id = _job.id;
+      PERFORM wake();
+      CONTINUE;
+    END IF;
+    IF _job.state = 'processing' AND _job.attempts >= _job.max_attempts THEN
+      UPDATE jobs
+      SET state = 'failed', finished_at = clock_timestamp(), lease_until = NULL, worker = NULL, token = token + 1,
+        error_code = 'WORKER_LOST',
+        error_message = format('%s workers fell silent at this job and none finished a batch', _job.attempts),
+        error_hint = 'look for their end in the system''s log; then: evtool bulk retry'
+      WHERE id = _job.id;
+      PERFORM wake();
+      CONTINUE;
+    END IF;
+
+    UPDATE jobs
+    SET state = 'processing', token = jobs.token + 1, worker = claim.worker, attempts = jobs.attempts + 1,
+      lease_until = clock_timestamp() + claim.lease, started_at = COALESCE(started_at, clock_timestamp()),
+      backend_pid = claim.backend_pid,
+      backend_start = claim.backend_start,
+      error_code = NULL, error_message = NULL, error_hint = NULL
+    WHERE id = _job.id
+    RETURNING id, jobs.token, jobs.kind, jobs.resource, jobs.target, jobs.request, jobs.source, jobs.attempts, jobs.batches
+    INTO job, token, kind, resource, target, request, source, attempts, batches;
+    IF _job.state = 'processing' THEN
+      stale_pid := _job.backend_pid;
+      stale_start := _job.backend_start;
+    END IF;
+    RETURN NEXT;
+    EXIT;
+  END LOOP;
+END;
+$$;

@@ -1,0 +1,43 @@
+-- Every job with its counters. rows_per_second counts the time that batches took; error_rate is the share of records
+-- that were refused; waits_for are the jobs that it waits for.
+CREATE OR REPLACE VIEW evtool_jobs.status AS
+SELECT
+  id AS job,
+  kind,
+  resource,
+  target,
+  state,
+  request ->> CASE kind WHEN 'import' THEN 'source' ELSE 'output' END AS file,
+  batches,
+  failed_batches,
+  total,
+  accepted,
+  inserted,
+  updated,
+  rejected,
+  errors,
+  round((total / NULLIF(EXTRACT(epoch FROM busy), 0))::numeric, 1) AS rows_per_second,
+  round(rejected::numeric / NULLIF(total, 0), 4) AS error_rate,
+  attempts,
+  worker,
+  cancel_requested,
+  lease_until,
+  ARRAY(
+    SELECT earlier.id
+    FROM evtool_jobs.jobs AS earlier
+    WHERE earlier.id = ANY (jobs.after) AND earlier.state IN ('pending', 'processing') AND jobs.state = 'pending'
+    ORDER BY 1) AS waits_for,
+  priority,
+  idempotency_key,
+  submitted_by,
+  submitted_at,
+  run_at,
+  started_at,
+  finished_at,
+  COALESCE(finished_at, CASE state WHEN 'processing' THEN clock_timestamp() END) - started_at AS elapsed,
+  error_code,
+  error_message,
+  error_hint,
+  source,
+  result
+FROM evtool_jobs.jobs;

@@ -1,0 +1,145 @@
+"""NDJSON and JSON arrays as they come: each record of hostile files has its verdict."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from evtool.bulk.resource import Resource
+from tests.bulk.imports.conftest import Shop
+
+BAD = ["invalid_json"]
+
+
+def things(shop: Shop) -> Resource:
+    return shop.table(
+        "id integer PRIMARY KEY, slug text, tags text[], info json, more jsonb, ok boolean, price numeric"
+    )
+
+
+CASES: list[Any] = [
+    pytest.param(b'{"id":1,"slug":"a"}', [], (1, "a"), id="plain"),
+    pytest.param(b' { "slug" : "a" , "id" : 1 } ', [], (1, "a"), id="spaces"),
+    pytest.param(b'{"id": 1, "slug": "a"}', [], (1, "a"), id="as Python writes it"),
+    pytest.param(rb'{"id":1,"slug":"\u00e9\n\"\\\ud83d\ude00"}', [], (1, 'é\n"\\\U0001f600'), id="escapes"),
+    pytest.param(rb'{"\u0069d":1,"slug":"a"}', [], (1, "a"), id="an escaped key"),
+    pytest.param('{"id":1,"slug":"é\u2028"}'.encode(), [], (1, "é\u2028"), id="UTF-8"),
+    pytest.param(b'{"id":1,"slug":null}', [], (1, None), id="null"),
+    pytest.param(b'{"id":1}', [], (1, None), id="a key less"),
+    pytest.param(b'{"id":1,"slug":""}', [], (1, ""), id="an empty text"),
+    pytest.param(b'{"id":1,"slug":"a","slug":"b"}', BAD, None, id="a key twice"),
+    pytest.param(b'{"id": 1, "slug": "a","slug": "b"}', BAD, None, id="a key twice, with spaces"),
+    pytest.param(rb'{"id":1,"slug":"a","\u0073lug":"b"}', BAD, None, id="a key twice, once escaped"),
+    pytest.param(rb'{"id":1,"slug":"a\u0000b"}', BAD, None, id="NUL escaped"),
+    pytest.param(rb'{"id":1,"slug":"a\ud800b"}', BAD, None, id="half of a pair"),
+    pytest.param(rb'{"id":1,"slug":"\udc00\ud800"}', BAD, None, id="halves the wrong way round"),
+    pytest.param(b'{"id":1,"slug":"a\0b"}', BAD, None, id="NUL raw"),
+    pytest.param(b'{"id":1,"slug":"a\tb"}', BAD, None, id="a control character"),
+    pytest.param(b'{"id":1,"slug":"\xe9"}', ["invalid_utf8"], None, id="latin-1"),
+    pytest.param(b'{"id":1,"slug":"a"', BAD, None, id="not closed"),
+    pytest.param(b'{"id":1,"slug":"a"}}', BAD, None, id="closed twice"),
+    pytest.param(b'{"id":1,"slug":"a",}', BAD, None, id="a comma too many"),
+    pytest.param(b"{'id':1}", BAD, None, id="single quotes"),
+    pytest.param(b'{"id":NaN}', BAD, None, id="NaN"),
+    pytest.param(b'{"id":01}', BAD, None, id="a leading zero"),
+    pytest.param(b"42", BAD, None, id="a number"),
+    pytest.param(b"null", BAD, None, id="null alone"),
+    pytest.param(b'"{}"', BAD, None, id="a text"),
+    pytest.param(b'{"id":1,"nosuch":2}', ["unknown_field"], None, id="an unknown key"),
+    pytest.param(b'{"id":"1","slug":"a"}', ["invalid_id"], None, id="a text for a number"),
+    pytest.param(b'{"id":1,"slug":5}', ["invalid_slug"], None, id="a number for a text"),
+    pytest.param(b'{"id":1.0}', ["invalid_id"], None, id="a fraction for a whole number"),
+    pytest.param(b'{"id":1,"ok":"true"}', ["invalid_ok"], None, id="a text for a boolean"),
+    pytest.param(b'{"id":1,"ok":1}', ["invalid_ok"], None, id="a number for a boolean"),
+    pytest.param(b'{"id":1,"slug":["a"],"ok":0}', ["invalid_slug", "invalid_ok"], None, id="two faults"),
+    pytest.param(b'{"id":1,"tags":"a"}', ["invalid_tags"], None, id="tags as a text"),
+    pytest.param(b'{"id":1,"tags":["a",2]}', ["invalid_tags"], None, id="ragged tags: a number"),
+    pytest.param(b'{"id":1,"tags":["a",["b"]]}', ["invalid_tags"], None, id="ragged tags: an array"),
+    pytest.param(b'{"id":1,"tags":[{"a":1}]}', ["invalid_tags"], None, id="ragged tags: an object"),
+    pytest.param(rb'{"id":1,"tags":["a\u0000"]}', ["invalid_tags"], None, id="tags with NUL"),
+    pytest.param(rb'{"id":1,"more":{"a":"\u0000"}}', ["invalid_more"], None, id="jsonb with NUL"),
+    pytest.param(rb'{"id":1,"more":"\ud800"}', BAD, None, id="jsonb with half of a pair"),
+]  # fmt: skip
+
+
+UNBALANCED = {"not closed", "closed twice"}
+"""What these do to an array has tests of its own."""
+
+
+@pytest.mark.parametrize(
+    ("record", "codes", "row", "array"),
+    [
+        pytest.param(*case.values, array, id=f"{case.id}, {'array' if array else 'ndjson'}")
+        for case in CASES
+        for array in (False, True)
+        if not (array and case.id in UNBALANCED)
+    ],
+)
+def test_each_record_has_its_verdict(
+    shop: Shop, record: bytes, codes: list[str], row: tuple[object, ...] | None, array: bool
+) -> None:
+    """A record is in the table as the file has it, or refused by its line; the records around it are not concerned."""
+    before, after = b'{"id":100,"slug":"before"}', b'{"id":200,"slug":"after"}'
+    content = b"[\n" + b",\n".join([before, record, after]) + b"\n]\n" if array else b"\n".join([before, record, after])
+    imported = shop.load(things(shop), content)
+    assert imported.codes == ({2 + array: codes} if codes else {})
+    assert shop.values("SELECT id FROM things WHERE id >= 100 ORDER BY id") == [100, 200]
+    assert shop.rows("SELECT id, slug FROM things WHERE id < 100") == ([row] if row else [])
+    if codes and codes != ["invalid_utf8"] and b"\0" not in record:
+        assert imported.rejects[0]["raw"].encode() == record.strip()
+
+
+def test_values_arrive_as_they_are_written(shop: Shop) -> None:
+    """JSON keeps its spelling, numbers their digits, arrays their elements."""
+    record = b'{"id":1,"info":{"b": 1.50, "a":[1e400]},"more":{"b": 1.50},"tags":["a","",null,"b,\\"c"],"price":123456789012345678901234567890.10}'
+    shop.load(things(shop), record)
+    assert shop.rows("SELECT info::text, more::text, tags, price::text FROM things") == [
+        ('{"b": 1.50, "a":[1e400]}', '{"b": 1.50}', ["a", "", None, 'b,"c'], "123456789012345678901234567890.10")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "codes", "ids"),
+    [
+        pytest.param(b"[]", {}, [], id="an empty array"),
+        pytest.param(b" [ ] \n", {}, [], id="an empty array with spaces"),
+        pytest.param(b'\xef\xbb\xbf[{"id":1}]', {}, [1], id="a byte-order mark"),
+        pytest.param(b'\xef\xbb\xbf{"id":1}\n{"id":2}', {}, [1, 2], id="a byte-order mark, lines"),
+        pytest.param(b'[{"id":1},{"id":2},{"id":3}]', {}, [1, 2, 3], id="one line"),
+        pytest.param(b'[{"id":1},{"id":1},{"id":"x"}]', {1: ["invalid_id"]}, [1], id="several refused on one line"),
+        pytest.param(b'[\n  {\n    "id": 1\n  },\n  {\n    "id": true\n  },\n  {\n    "id": 3\n  }\n]', {5: ["invalid_id"]}, [1, 3], id="pretty-printed"),
+        pytest.param(b'[\r\n{"id":1},\r\n{"id":2}\r\n]\r\n', {}, [1, 2], id="CRLF"),
+        pytest.param(b'{"id":1}\r\n\r\n \n{"id":2}\r\n', {}, [1, 2], id="CRLF and blank lines"),
+        pytest.param(b'[{"id":1},\n{"id":2}', {2: BAD}, [1, 2], id="the array is not closed"),
+        pytest.param(b'[{"id":1},\n{"id":2,', {2: BAD}, [1], id="cut off in a record"),
+        pytest.param(b'[{"id":1},\n{"id":2,"slug":"x', {2: BAD}, [1], id="cut off in a text"),
+        pytest.param(b'[{"id":1}]\n{"id":2}', {2: BAD}, [1], id="something behind the array"),
+        pytest.param(b'[{"id":1},\n3,\n"x, y",\n[{"id":4}],\nnul,\n{"id":5}]', {2: BAD, 3: BAD, 4: BAD, 5: BAD}, [1, 5], id="no objects"),
+        pytest.param(b'[{"id":1,"slug":"]},{["},\n{"id":2}]', {}, [1, 2], id="brackets in a text"),
+        pytest.param(b'[{"id":1},\n{"id":2,"slug":"x},\n{"id":3},\n{"id":4}]', {2: BAD}, [1, 3, 4], id="a text that is never closed"),
+        pytest.param(b"[" * 5000, {1: BAD}, [], id="nested without end"),
+    ],
+)  # fmt: skip
+def test_arrays_and_lines(shop: Shop, content: bytes, codes: dict[int, list[str]], ids: list[int]) -> None:
+    """What surrounds the records is read as JSON has it; a fault of it is reported, and costs no record its place."""
+    imported = shop.load(things(shop), content)
+    assert imported.codes == codes
+    assert shop.values("SELECT id FROM things ORDER BY id") == ids
+
+
+def test_records_of_megabytes(shop: Shop) -> None:
+    """A text of three megabytes arrives; a record beyond 8 MiB is refused, and the next one is not."""
+    records = [{"id": 1, "slug": "å" * 1_500_000}, {"id": 2, "slug": "x" * (9 << 20)}, {"id": 3}]
+    content = "\n".join(json.dumps(one, ensure_ascii=False) for one in records).encode()
+    assert shop.load(things(shop), content).codes == {2: BAD}
+    assert shop.rows("SELECT id, octet_length(slug) FROM things ORDER BY id") == [(1, 3_000_000), (3, None)]
+
+
+def test_a_deep_record_is_refused_and_the_next_is_not(shop: Shop) -> None:
+    """Nesting beyond what the parser takes is a verdict, and no crash."""
+    content = b'{"id":1,"info":' + b"[" * 100_000 + b"]" * 100_000 + b'}\n{"id":2}'
+    imported = shop.load(things(shop), content)
+    assert list(imported.codes) == [1]
+    assert shop.values("SELECT id FROM things") == [2]

@@ -1,0 +1,167 @@
+"""Who gets a key: the first valid holder over the whole file and the table, whatever the size of the batch."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from evtool.bulk.catalog import from_catalog
+from evtool.bulk.importing import ImportOptions, Source, import_files
+from tests.bulk.imports.conftest import Shop, resource
+
+HEADER = "id,slug,kind\n"
+
+_tables = itertools.count(1)
+
+
+def things(shop: Shop) -> tuple[str, object]:
+    """A table with two keys, the second of which folds case, and a rule."""
+    name = f"things_{next(_tables)}"
+    shop.run(f"CREATE TABLE {name} (id integer PRIMARY KEY, slug text NOT NULL, kind text)")
+    shop.run(f"CREATE UNIQUE INDEX ON {name} (lower(slug))")
+    described = resource(
+        shop.schema,
+        name=name,
+        key=["id"],
+        natural_key=["slug"],
+        columns=[
+            {"name": "id", "type": "integer", "required": True},
+            {"name": "slug", "type": "text", "required": True, "fold_case": True},
+            {"name": "kind", "type": "text"},
+        ],
+        rules=[{"code": "bad_kind", "field": "kind", "expression": "kind <> 'bad'"}],
+    )
+    return name, described
+
+
+def expected(rows: list[tuple[str, str, str]], ids: set[str], slugs: set[str]) -> dict[int, list[str]]:
+    """What a record is refused for, when records are looked at one after the other."""
+    found = {}
+    for line, (id_, slug, kind) in enumerate(rows, 2):
+        codes = ["invalid_id"] * (id_ == "x") + ["bad_kind"] * (kind == "bad")
+        codes += ["duplicate_id"] * (id_ in ids) + ["duplicate_slug"] * (slug.lower() in slugs)
+        if codes:
+            found[line] = codes
+        else:
+            ids.add(id_)
+            slugs.add(slug.lower())
+    return found
+
+
+records = st.lists(
+    st.tuples(
+        st.sampled_from(["1", "2", "3", "4", "5", "6", "x"]),
+        st.sampled_from(["a", "A", "b", "B", "c", "d", "e"]),
+        st.sampled_from(["good", "good", "good", "bad"]),
+    ),
+    max_size=12,
+)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=records, there=records, batch=st.integers(1, 13))
+def test_records_are_judged_as_if_one_came_after_the_other(
+    shop: Shop, rows: list[tuple[str, str, str]], there: list[tuple[str, str, str]], batch: int
+) -> None:
+    """Only what is accepted claims its keys; the verdicts are those of a reader of one line at a time."""
+    name, described = things(shop)
+    ids: set[str] = set()
+    slugs: set[str] = set()
+    for content in (there, rows):
+        text = HEADER + "".join(",".join(row) + "\n" for row in content)
+        wanted = expected(content, ids, slugs)
+        imported = shop.load(described, text.encode(), batch=batch)  # type: ignore[arg-type]
+        assert {line: sorted(codes) for line, codes in imported.codes.items()} == {
+            line: sorted(codes) for line, codes in wanted.items()
+        }
+    assert {str(one) for one in shop.values(f"SELECT id FROM {name}")} == ids
+    assert {one.lower() for one in shop.values(f"SELECT slug FROM {name}")} == slugs
+    shop.run(f"DROP TABLE {name}")
+
+
+def test_email_is_compared_without_case(shop: Shop) -> None:
+    """Two spellings of an address are one user; the first keeps its spelling."""
+    content = b"email,name,role,active\nAnn@Example.org,A,admin,true\nann@example.ORG,B,admin,true\n"
+    assert shop.load("users", content).codes == {3: ["duplicate_email"]}
+    assert shop.values("SELECT email FROM users") == ["Ann@Example.org"]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 100])
+def test_upsert_replaces_one_after_the_other(shop: Shop, batch: int) -> None:
+    """A record replaces the one with its natural key, be it in the table or earlier in the file; its id stays."""
+    name, described = things(shop)
+    shop.load(described, (HEADER + "1,a,old\n2,b,old\n").encode())  # type: ignore[arg-type]
+    content = HEADER + "9,A,new\n3,c,new\n4,c,newer\n2,d,new\nx,e,new\n8,B,newer\n"
+    imported = shop.load(described, content.encode(), upsert=True, batch=batch)  # type: ignore[arg-type]
+    assert imported.codes == {5: ["duplicate_id"], 6: ["invalid_id"]}
+    assert (imported.report.inserted, imported.report.updated) == (1, 3)
+    assert shop.rows(f"SELECT id, slug, kind FROM {name} ORDER BY id") == [
+        (1, "a", "new"), (2, "b", "newer"), (3, "c", "newer")
+    ]  # fmt: skip
+
+
+def test_a_key_of_several_columns(shop: Shop) -> None:
+    """All columns of a key together are what no two records share; a missing one clashes with nothing."""
+    described = shop.table("a integer, b text, c date, PRIMARY KEY (a, b), UNIQUE (b, c)")
+    content = b"a,b,c\n1,x,2024-01-01\n1,y,2024-01-01\n1,x,2024-01-02\n2,x,2024-01-01\n3,x,\n4,x,\n"
+    assert shop.load(described, content).codes == {4: ["duplicate_a_b"], 5: ["duplicate_b_c"]}
+
+
+def test_a_table_without_any_key(shop: Shop) -> None:
+    """Equal records are all kept where nothing forbids them."""
+    described = shop.table("a integer, b text")
+    assert shop.load(described, b"a,b\n1,x\n1,x\nz,y\n").codes == {4: ["invalid_a"]}
+    assert shop.rows("SELECT a, b FROM things") == [(1, "x"), (1, "x")]
+
+
+def test_a_key_needs_its_index(shop: Shop) -> None:
+    """A resource whose natural key no index holds is refused: two sessions could both insert it."""
+    shop.run("CREATE TABLE things (id integer PRIMARY KEY, slug text)")
+    described = resource(
+        shop.schema, name="things", key=["id"], natural_key=["slug"],
+        columns=[{"name": "id", "type": "integer"}, {"name": "slug", "type": "text"}],
+    )  # fmt: skip
+    from evtool.errors import InvalidResource
+
+    with pytest.raises(InvalidResource, match="no unique index"):
+        shop.load(described, b"id,slug\n")
+
+
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(st.tuples(texts, texts), max_size=20),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    ending=st.sampled_from(["\n", "\r\n"]),
+)
+def test_what_python_writes_as_csv_arrives(shop: Shop, rows: list[tuple[str, str]], quoting: int, ending: str) -> None:
+    """Any texts that Python's csv module writes are in the table; what it leaves unquoted and empty is missing."""
+    name = f"things_{next(_tables)}"
+    shop.run(f"CREATE TABLE {name} (n integer, a text, b text)")
+    if quoting == csv.QUOTE_MINIMAL and ending == "\n":
+        # Python leaves a carriage return unquoted then, and reads it as the end of a line itself
+        rows = [(a.replace("\r", ""), b.replace("\r", "")) for a, b in rows]
+    stream = io.StringIO()
+    writer = csv.writer(stream, quoting=quoting, lineterminator=ending)  # type: ignore[arg-type]
+    writer.writerow(["n", "a", "b"])
+    for number, row in enumerate(rows):
+        writer.writerow([number, *row])
+    path = shop.folder / "python.csv"
+    path.write_bytes(stream.getvalue().encode())
+    (report,) = import_files(
+        shop.dsn,
+        [Source(from_catalog(shop.connection, name, schema=shop.schema), (str(path),))],
+        ImportOptions(batch=7),
+    )
+    assert report.rejected == 0
+    empty = "" if quoting == csv.QUOTE_ALL else None
+    wanted = [(number, *(one or empty for one in row)) for number, row in enumerate(rows)]
+    assert shop.rows(f"SELECT n, a, b FROM {name} ORDER BY n") == wanted
+    shop.run(f"DROP TABLE {name}")
