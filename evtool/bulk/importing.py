@@ -7,6 +7,7 @@ import hashlib
 import json
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -180,6 +181,7 @@ class _Journey:
         self._options = options
         self._progress = progress
         self._one_transaction = options.atomic or options.dry_run
+        self._contexts: Counter[str] = Counter()
 
     def run_whole(self, sources: Sequence[Source], reject_file: str | None) -> _Done:
         """Imports all files; in one transaction, if asked, which a dry run and too many rejects take back."""
@@ -232,7 +234,7 @@ class _Journey:
             )
             ledger = open_import(
                 self._connection,
-                _context(resource, options, stream.head),
+                self._context(resource, stream.head),
                 resource=resource.name,
                 target=f"{resource.schema}.{resource.table}",
                 source=path,
@@ -254,8 +256,17 @@ class _Journey:
                     break
             else:
                 stopped = None
-            loader.raise_sequences()
+            if not options.dry_run and not (options.atomic and stopped is not None):
+                # no rollback would take that back
+                loader.raise_sequences()
         return ledger, framer, stopped
+
+    def _context(self, resource: Resource, head: bytes) -> str:
+        """The context of a file; of several files that begin alike, each has its own, by their order."""
+        context = _context(resource, self._options, head)
+        self._contexts[context] += 1
+        number = self._contexts[context]
+        return context if number == 1 else f"{context}/{number}"
 
     def _batch(self, ledger: Ledger, loader: Loader, span: Span, batch: Sequence[Record]) -> Outcome:
         """Imports a batch and writes it down, in one transaction; tries again what lost against another."""

@@ -120,7 +120,8 @@ class JsonFramer:
         if members and not self._ignore_unknown:
             unknown = ", ".join(name for name in members if name not in self._passed)
             if unknown:
-                return Record(line, [], text, Fault("unknown_field", _UNKNOWN + unknown[:200]))
+                # a key, unlike a value, may well hold what PostgreSQL can't store
+                return Record(line, [], text, Fault("unknown_field", _UNKNOWN + _printable(unknown[:200])))
         return Record(line, fields, text, None, tuple(mistyped), tuple(absent))
 
     def _mended(self, line: int, members: dict[str, msgspec.Raw]) -> Record:
@@ -188,7 +189,11 @@ def _unescaped(value: bytes) -> bytes | Fault:
 
 def _shown(text: bytes) -> bytes:
     r"""A text that PostgreSQL can store: bytes that aren't UTF-8 become \xe9, and NUL \x00."""
-    return text.decode(errors="backslashreplace").replace("\0", "\\x00").encode()
+    return _printable(text.decode(errors="backslashreplace")).encode()
+
+
+def _printable(text: str) -> str:
+    return text.replace("\0", "\\x00")
 
 
 _Piece = tuple[int, bytes, Fault | None]

@@ -148,10 +148,15 @@ class Loader:
         return Outcome(*map(int, row))
 
     def raise_sequences(self) -> None:
-        """Moves the sequences of the columns that the file has above what came, so that the next record finds room."""
+        """Moves the sequences of the columns that the file has above what came, so that the next record finds room.
+
+        A sequence that the role may not set stays as it is.
+        """
         for column in self._statements.given:
             row = self._connection.execute(
-                "SELECT pg_get_serial_sequence(%s, %s)", (self._statements.target, column)
+                "SELECT name FROM pg_get_serial_sequence(%s, %s) AS name"
+                " WHERE has_sequence_privilege(name, 'UPDATE')",
+                (self._statements.target, column),
             ).fetchone()
             if row and row[0]:
                 self._connection.execute(
