@@ -48,6 +48,7 @@ CASES: list[Any] = [
     pytest.param(b"null", BAD, None, id="null alone"),
     pytest.param(b'"{}"', BAD, None, id="a text"),
     pytest.param(b'{"id":1,"nosuch":2}', ["unknown_field"], None, id="an unknown key"),
+    pytest.param(rb'{"id":1,"a\u0000b":2}', ["unknown_field"], None, id="an unknown key with a NUL"),
     pytest.param(b'{"id":"1","slug":"a"}', ["invalid_id"], None, id="a text for a number"),
     pytest.param(b'{"id":1,"slug":5}', ["invalid_slug"], None, id="a number for a text"),
     pytest.param(b'{"id":1.0}', ["invalid_id"], None, id="a fraction for a whole number"),

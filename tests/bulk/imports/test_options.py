@@ -220,3 +220,27 @@ def test_the_tables_hold_what_the_resources_say(shop: Shop) -> None:
     for table in ("users", "articles", "comments", "posts"):
         done = run(shop, "--table", f"{shop.schema}.{table}", "-", "--format", "ndjson", stdin=b"")
         assert done.code == 0, done.err
+
+
+def test_files_that_begin_alike_are_each_imported(shop: Shop, users: Path) -> None:
+    """Of several files in one call none is taken for another that was imported before it, be they the same to the byte."""
+    copy = shop.folder / "copy.csv"
+    copy.write_bytes(users.read_bytes())
+    report = json.loads(run(shop, "users", users, copy, "--report", "json").out)
+    assert (report["total"], report["inserted"]) == (2000, 980)
+    assert report["by_code"]["duplicate_email"] == 980
+    assert shop.rows("SELECT count(*) FROM users") == [(980,)]
+
+
+def test_a_dry_run_leaves_the_sequences_alone(shop: Shop) -> None:
+    """Numbers that a file brings move the sequence of their column, but not in a dry run, nor where nothing is kept."""
+    shop.run(f"CREATE TABLE {shop.schema}.things (id serial PRIMARY KEY, value integer)")
+    (shop.folder / "file.csv").write_text("id,value\n900,1\n901,x\n")
+    arguments = ("--table", "things", shop.folder / "file.csv")
+    next_ = f"SELECT last_value, is_called FROM {shop.schema}.things_id_seq"
+    assert run(shop, *arguments, "--dry-run").code == 5
+    assert shop.rows(next_) == [(1, False)]
+    assert run(shop, *arguments, "--atomic", "--max-errors", "0").code == 1
+    assert shop.rows(next_) == [(1, False)]
+    assert run(shop, *arguments).code == 5
+    assert shop.rows(next_) == [(900, True)]
