@@ -44,14 +44,17 @@ def _plain(column: Values) -> Sequence[str]:
         column = [text(value) for value in column]
     joined = "\0".join(column)
     if '"' in joined or "," in joined or "\n" in joined or "\r" in joined or "" in column:
-        return [_quoted(value) for value in column]
+        # a text may hold NUL itself
+        alone = joined.count("\0") != len(column) - 1
+        return [
+            f'"{field}"' if not field or '"' in field or "," in field or "\n" in field or "\r" in field else field
+            for field in ([value.replace('"', '""') for value in column] if alone else _doubled(joined))
+        ]
     return column
 
 
-def _quoted(value: str) -> str:
-    if '"' in value:
-        return '"{}"'.format(value.replace('"', '""'))
-    return f'"{value}"' if not value or "," in value or "\n" in value or "\r" in value else value
+def _doubled(joined: str) -> list[str]:
+    return joined.replace('"', '""').split("\0")
 
 
 def _booleans(column: Values) -> Sequence[str]:
