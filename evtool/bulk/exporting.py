@@ -185,7 +185,7 @@ def _write(
     count = told = 0
     output.write(writer.begin())
     for block in itertools.chain((first,) if first is not None else (), rest):
-        output.write(writer.records(block.count, block.cells))
+        output.write(writer.records(block.text))
         count += block.count
         if count - told >= EVERY:
             told = count

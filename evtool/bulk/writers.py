@@ -1,4 +1,4 @@
-"""The three forms of a file: what stands before, between and behind records, and within one."""
+"""The three forms of a file: what stands before, between and behind records, and around the values of one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import enum
 from collections.abc import Sequence
 from json.encoder import encode_basestring
 
-from evtool.bulk.cells import csv_quoted
 from evtool.compression import without_suffix
 
 _BOM = b"\xef\xbb\xbf"
@@ -36,51 +35,61 @@ class Format(enum.Enum):
         return self is not Format.CSV
 
 
+def frame(format: Format, columns: Sequence[str]) -> list[bytes]:
+    """What stands in a record before, between and behind its values; the last one ends with a line break.
+
+    A record of JSON ends with a comma, which the last of a file must not have: see `Writer`.
+
+    Args:
+        format: of the file.
+        columns: their names, in order.
+    """
+    if format is Format.CSV:
+        return [b"", *[b","] * (len(columns) - 1), b"\r\n"]
+    keys = [encode_basestring(name).encode() for name in columns]
+    first, between, colon, last = (
+        (b"{", b",", b":", b"}\n") if format is Format.NDJSON else (b"  {\n    ", b",\n    ", b": ", b"\n  },\n")
+    )
+    return [first + keys[0] + colon, *[between + key + colon for key in keys[1:]], last]
+
+
 class Writer:
-    """Puts cells together as the bytes of a file."""
+    """What a file has around its records."""
 
     def __init__(self, format: Format, columns: Sequence[str], *, bom: bool = False) -> None:
-        """Prepares the template of a record.
+        """Prepares the beginning.
 
         Args:
             format: of the file.
             columns: their names, in order.
             bom: begin with a byte-order mark, as Excel wants a CSV to.
         """
-        keys = [encode_basestring(name).encode().replace(b"%", b"%%") for name in columns]
-        self._between = b""
+        self._is_array = format is Format.JSON
         self._opening = _BOM if bom else b""
-        self._closing = self._nothing = b""
-        if format is Format.NDJSON:
-            self._record = b"{%b}\n" % b",".join(key + b":%b" for key in keys)
-        elif format is Format.JSON:
-            self._record = b"\n  {\n%b\n  }" % b",\n".join(b"    " + key + b": %b" for key in keys)
-            self._between = b","
-            self._opening += b"["
-            self._closing, self._nothing = b"\n]\n", b"]\n"
-        else:
-            self._record = b",".join([b"%b"] * len(columns)) + b"\r\n"
+        if format is Format.CSV:
             self._opening += b",".join(csv_quoted(name.encode()) for name in columns) + b"\r\n"
-        self._block = self._between + self._record
-        self._written = 0
+        self._written = False
 
     def begin(self) -> bytes:
         """What stands before the first record."""
-        return self._opening
+        return self._opening + (b"[" if self._is_array else b"")
 
-    def records(self, count: int, cells: Sequence[bytes]) -> bytes:
-        """Some records.
-
-        Args:
-            count: how many.
-            cells: theirs, record by record.
-        """
-        block = self._block * count % tuple(cells)
-        if not self._written and self._between:
-            block = block[len(self._between) :]
-        self._written += count
-        return block
+    def records(self, text: bytes) -> bytes:
+        """Some records, as `frame` has them. The comma of the last one waits for another."""
+        if not self._is_array:
+            return text
+        before, self._written = b",\n" if self._written else b"\n", True
+        return before + text.removesuffix(b",\n")
 
     def end(self) -> bytes:
         """What stands behind the last record."""
-        return self._closing if self._written else self._nothing
+        if not self._is_array:
+            return b""
+        return b"\n]\n" if self._written else b"]\n"
+
+
+def csv_quoted(text: bytes) -> bytes:
+    """A text as a field of CSV: in quotes where it needs them, and where it is empty, to be told from null."""
+    if not text or b'"' in text or b"," in text or b"\n" in text or b"\r" in text:
+        return b'"%b"' % text.replace(b'"', b'""')
+    return text

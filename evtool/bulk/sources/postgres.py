@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,23 +12,26 @@ import psycopg
 from psycopg import sql
 
 from evtool import times
-from evtool.bulk import cells
-from evtool.bulk.kinds import Kind, kind_of
-from evtool.bulk.selecting import Column, Condition, Order, Plan, Table
+from evtool.bulk.kinds import kind_of
+from evtool.bulk.selecting import Column, Plan, Table
+from evtool.bulk.sources import postgres_queries as queries
+from evtool.bulk.sources.postgres_queries import Found
+from evtool.bulk.sources.postgres_records import maker
 from evtool.bulk.sources.source import Block, Estimate, Request
 from evtool.bulk.writers import Format
 from evtool.errors import EvtoolError, InvalidArgument, PermissionDenied, StoreError
 from evtool.stores.postgres.connection import Connection, Connector
-from evtool.stores.postgres.exporting import rows_of
+from evtool.stores.postgres.exporting import Row, rows_of
 from evtool.stores.postgres.translation import one_line, translate
 
 SETTINGS = """
     SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL timezone = 'UTC'; SET LOCAL intervalstyle = 'postgres';
     SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1; SET LOCAL lc_monetary = 'C';
-    SET LOCAL xmloption = 'content'; SET LOCAL row_security = off
+    SET LOCAL xmloption = 'content'; SET LOCAL row_security = off; SET LOCAL jit = off
 """
 """What the text of a value hangs on, and is the role's or the database's to set. Where row-level security would hide
-rows, an export that looks complete is worse than an error."""
+rows, an export that looks complete is worse than an error. Compiling what is evaluated once a row takes longer than it
+saves."""
 
 # The name as it is, or as SQL would quote it, else in small letters, with its schema or in the given one.
 _FIND = """
@@ -82,8 +85,6 @@ _KEY = """
 # So small that the socket holds what the server sends while a block is put together: else each waits for the other.
 _BLOCK_BYTES = 1 << 15
 _RAW_ROWS = 1 << 16
-# Types whose values stand in a file as they come: digits, and never NaN.
-_WHOLE = {"smallint", "integer", "bigint"}
 # What a record has besides its values: quotes, commas, and the names of its columns.
 _PER_CELL = 4
 
@@ -103,7 +104,7 @@ class PostgresSource:
         """
         self._schema = schema
         self._connection: Connection = Connector(dsn).open()
-        self._found: dict[str, _Found] = {}
+        self._found: dict[str, Found] = {}
         try:
             with _translated():
                 self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -140,6 +141,7 @@ class PostgresSource:
         columns = {}
         for name, type_name, base, never_null, sortable, bytewise, collates in facts:
             columns[name] = Column(name, type_name, kind_of(base), nullable=not never_null)
+            found.base[name] = base
             found.sortable[name] = sortable
             found.collates[name] = collates and not bytewise
             found.compared[name] = collates
@@ -171,7 +173,9 @@ class PostgresSource:
         """
         found = self._found[plan.table.name]
         for column, condition in plan.where:
-            query = sql.SQL("SELECT FROM {} WHERE {} LIMIT 0").format(found.identifier, _met(found, column, condition))
+            query = sql.SQL("SELECT FROM {} WHERE {} LIMIT 0").format(
+                found.identifier, queries.met(found, column, condition)
+            )
             try:
                 with _translated():
                     self._connection.execute(query)
@@ -187,7 +191,7 @@ class PostgresSource:
         """How much there will be, as far as the planner knows."""
         with _translated():
             explained = self._connection.execute(
-                sql.SQL("EXPLAIN (FORMAT JSON) {}").format(self._query(plan))
+                sql.SQL("EXPLAIN (FORMAT JSON) {}").format(queries.plain(self._found[plan.table.name], plan))
             ).fetchone()
         assert explained is not None
         top = json.loads(explained[0])[0]["Plan"]
@@ -200,24 +204,17 @@ class PostgresSource:
 
         Args:
             plan: which.
-            format: what the cells are to be.
+            format: what they are to be.
             batch: how many records make a block at the most.
 
         Raises:
             StoreUnreachable: the connection was lost.
         """
-        one_line = format is Format.NDJSON
-        encoders: list[cells.Encoder | None] = [
-            cells.json_encoder(column.kind, one_line=one_line) if format.is_json else cells.csv_encoder(column.kind)
-            for column in plan.columns
-        ]
-        for number, column in enumerate(plan.columns):
-            if not column.nullable and column.type in _WHOLE:
-                encoders[number] = None
-        copy = sql.SQL("COPY ({}) TO STDOUT (FORMAT text, ENCODING 'UTF8')").format(self._query(plan))
+        copy = queries.records(self._found[plan.table.name], plan, format)
+        make = maker(plan.columns, format)
         with _translated(), self._connection.cursor() as cursor, cursor.copy(copy) as out:
-            for count, text in _batches(rows_of(self._connection, out), batch):
-                yield _block(count, text, encoders)
+            for rows in _batches(rows_of(self._connection, out), batch):
+                yield Block(len(rows), make(rows))
 
     def raw(self, plan: Plan) -> Iterator[bytes]:
         """The records as COPY has them, for a COPY into the same columns, in no order.
@@ -229,50 +226,26 @@ class PostgresSource:
         query = sql.SQL("SELECT {} FROM {}{}").format(
             sql.SQL(", ").join(sql.Identifier(column.name) for column in plan.columns),
             found.identifier,
-            self._where(plan),
+            queries.where(found, plan),
         )
         copy = sql.SQL("COPY ({}) TO STDOUT (FORMAT text, ENCODING 'UTF8')").format(query)
         with _translated(), self._connection.cursor() as cursor, cursor.copy(copy) as out:
-            for _, text in _batches(rows_of(self._connection, out), _RAW_ROWS):
-                yield text
+            for rows in _batches(rows_of(self._connection, out), _RAW_ROWS):
+                yield b"".join(rows)
 
     def all(self, query: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
         """The rows of a query in the snapshot."""
         with _translated():
             return self._connection.execute(query, parameters).fetchall()
 
-    def _query(self, plan: Plan) -> sql.Composed:
-        found = self._found[plan.table.name]
-        return sql.SQL("SELECT {} FROM {}{} ORDER BY {}").format(
-            sql.SQL(", ").join(_selected(column) for column in plan.columns),
-            found.identifier,
-            self._where(plan),
-            sql.SQL(", ").join(_ordered(found, one) for one in plan.order),
-        )
-
-    def _where(self, plan: Plan) -> sql.Composable:
-        found = self._found[plan.table.name]
-        conditions = [_met(found, column, condition) for column, condition in plan.where]
-        if plan.time is not None:
-            field = sql.Identifier(plan.time.name)
-            # a time without a zone is UTC's
-            bound = (
-                "{} {} {}::timestamptz" if plan.time.kind is Kind.MOMENT else "{} {} {}::timestamptz AT TIME ZONE 'UTC'"
-            )
-            for operator, moment in ((">=", plan.since), ("<", plan.until)):
-                if moment is not None:
-                    literal = sql.Literal(times.render(moment))
-                    conditions.append(sql.SQL(bound).format(field, sql.SQL(operator), literal))
-        return sql.SQL(" WHERE ") + sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("")
-
-    def _find(self, name: str) -> _Found:
+    def _find(self, name: str) -> Found:
         rows = self._connection.execute(_FIND, {"schema": self._schema, "name": name}).fetchall()
         if not rows:
             raise InvalidArgument(
                 f'there is no table "{name}" in the database', hint="name it with its schema: schema.table"
             )
         oid, schema, table = rows[0]
-        return _Found(oid, schema, table)
+        return Found(oid, schema, table)
 
     def _take_snapshot(self) -> dict[str, Any]:
         row = self._connection.execute(
@@ -290,72 +263,19 @@ class PostgresSource:
         }
 
 
-class _Found:
-    """A table's place, and what its columns are to SQL."""
-
-    def __init__(self, oid: int, schema: str, table: str) -> None:
-        self.oid = oid
-        self.schema, self.table = schema, table
-        self.name = f"{schema}.{table}"
-        self.identifier = sql.Identifier(schema, table)
-        self.sortable: dict[str, bool] = {}
-        self.collates: dict[str, bool] = {}
-        self.compared: dict[str, bool] = {}
-
-
-def _selected(column: Column) -> sql.Composable:
-    identifier = sql.Identifier(column.name)
-    return sql.SQL("to_json({})").format(identifier) if column.kind is Kind.ARRAY else identifier
-
-
-def _ordered(found: _Found, order: Order) -> sql.Composed:
-    """A term of ORDER BY. Text is in the order of its bytes, whatever the server's locale, and as SQLite has it."""
-    column = order.column
-    term: sql.Composable = sql.Identifier(column.name)
-    if not found.sortable[column.name]:
-        term = sql.SQL('{}::text COLLATE "C"').format(term)
-    elif found.collates[column.name]:
-        term = sql.SQL('{} COLLATE "C"').format(term)
-    direction = "DESC" if order.descending else "ASC"
-    if column.nullable:
-        direction += " NULLS LAST" if order.descending else " NULLS FIRST"
-    return sql.SQL("{} {}").format(term, sql.SQL(direction))
-
-
-def _met(found: _Found, column: Column, condition: Condition) -> sql.Composed:
-    """A condition in SQL. COPY takes no parameters, so the value is a literal, which takes the column's type."""
-    field = sql.Identifier(column.name)
-    if condition.value is None:
-        return sql.SQL("{} IS NULL" if condition.operator == "=" else "{} IS NOT NULL").format(field)
-    value: sql.Composable = sql.Literal(condition.value)
-    if found.compared[column.name]:
-        value = sql.SQL('{} COLLATE "C"').format(value)
-    return sql.SQL("{} {} {}").format(field, sql.SQL(condition.operator), value)
-
-
-def _batches(rows: Iterator[bytes | bytearray | memoryview], batch: int) -> Iterator[tuple[int, bytes]]:
-    """How many rows, and their text."""
+def _batches(rows: Iterator[Row], batch: int) -> Iterator[list[Row]]:
+    """Rows, some at a time."""
     held = 0
-    block: list[bytes | bytearray | memoryview] = []
+    block: list[Row] = []
     for row in rows:
         block.append(row)
         held += len(row)
         if len(block) >= batch or held >= _BLOCK_BYTES:
-            yield len(block), b"".join(block)
-            block.clear()
+            yield block
+            block = []
             held = 0
     if block:
-        yield len(block), b"".join(block)
-
-
-def _block(count: int, text: bytes, encoders: Sequence[cells.Encoder | None]) -> Block:
-    # COPY's text has no tab or line break but those between its cells
-    found = text[:-1].replace(b"\n", b"\t").split(b"\t")
-    width = len(encoders)
-    for number, encode in enumerate(encoders):
-        if encode is not None:
-            found[number::width] = encode(found[number::width])
-    return Block(count, found)
+        yield block
 
 
 @contextlib.contextmanager

@@ -34,11 +34,11 @@ class Block:
 
     Attributes:
         count: how many.
-        cells: as they stand in the file, record by record.
+        text: the records as `writers.frame` has them.
     """
 
     count: int
-    cells: Sequence[bytes]
+    text: bytes
 
 
 @dataclass(frozen=True, slots=True)

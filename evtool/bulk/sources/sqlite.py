@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,8 @@ from evtool.bulk.selecting import Column, Plan, Table
 from evtool.bulk.sources import sqlite_queries as queries
 from evtool.bulk.sources import values
 from evtool.bulk.sources.source import Block, Estimate, Request
-from evtool.bulk.writers import Format
+from evtool.bulk.sources.sqlite_csv import csv_records
+from evtool.bulk.writers import Format, frame
 from evtool.errors import InvalidArgument, InvalidDsn, StoreError, StoreUnreachable
 from evtool.stores.sqlite.translation import translated
 
@@ -34,6 +35,9 @@ _BLOCK_BYTES = 1 << 17
 _SAMPLE = 128
 
 _ROW_IDS = ("rowid", "_rowid_", "oid")
+
+Row = tuple[Any, ...]
+Maker = Callable[[list[Row]], bytes]
 
 
 class SQLiteSource:
@@ -144,26 +148,37 @@ class SQLiteSource:
 
         Args:
             plan: which.
-            format: what the cells are to be.
+            format: what they are to be.
             batch: how many records make a page.
 
         Raises:
             StoreError: a text is not UTF-8, or a value that must be JSON isn't.
         """
-        encoders = [values.encoder(column, format) for column in plan.columns]
-        width = len(encoders)
+        make = self._csv(plan) if format is Format.CSV else self._json(plan, format)
         rows = self._pages(plan, format, batch) if self._is_indexed(plan) else self._sorted(plan, format)
         done = 0
         for chunk in rows:
-            columns = list(zip(*chunk, strict=True))[:width]
             try:
-                cells: list[bytes] = [b""] * (width * len(chunk))
-                for number, (encode, column) in enumerate(zip(encoders, columns, strict=True)):
-                    cells[number::width] = encode(column)
+                yield Block(len(chunk), make(chunk))
             except values.NotJsonError as error:
-                raise _not_json(plan.columns, columns, done) from error
-            yield Block(len(chunk), cells)
+                raise _not_json(plan.columns, list(zip(*chunk, strict=True)), done) from error
             done += len(chunk)
+
+    def _csv(self, plan: Plan) -> Maker:
+        return lambda chunk: csv_records(plan.columns, chunk)
+
+    def _json(self, plan: Plan, format: Format) -> Maker:
+        encoders = [values.json_encoder(column, one_line=format is Format.NDJSON) for column in plan.columns]
+        width = len(encoders)
+        record = b"%b".join(piece.replace(b"%", b"%%") for piece in frame(format, [one.name for one in plan.columns]))
+
+        def make(chunk: list[Row]) -> bytes:
+            cells: list[bytes] = [b""] * (width * len(chunk))
+            for number, (encode, column) in enumerate(zip(encoders, zip(*chunk, strict=True), strict=False)):
+                cells[number::width] = encode(column)
+            return record * len(chunk) % tuple(cells)
+
+        return make
 
     def _pages(self, plan: Plan, format: Format, batch: int) -> Iterator[list[tuple[Any, ...]]]:
         last: tuple[Any, ...] | None = None
@@ -254,7 +269,7 @@ def _not_json(wanted: Sequence[Column], columns: Sequence[Sequence[Any]], done: 
     """Names the record, by its number, and the column that hold what `_selected` did not find to be JSON."""
     row, name = min(
         (row, column.name)
-        for column, held in zip(wanted, columns, strict=True)
+        for column, held in zip(wanted, columns, strict=False)
         if column.kind in {Kind.JSON, Kind.ARRAY}
         for row, value in enumerate(held)
         if isinstance(value, bytes)

@@ -1,6 +1,6 @@
-"""The cells of a file, made from the values that SQLite's driver gives: a column of some rows at a time.
+"""JSON, made from the values that SQLite's driver gives: a column of some rows at a time.
 
-They come out byte for byte as those that `evtool.bulk.cells` makes of PostgreSQL's text.
+It comes out byte for byte as what PostgreSQL makes of equal values: see `postgres_queries`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,8 @@ from json.encoder import encode_basestring
 from typing import Any
 
 from evtool import times
-from evtool.bulk.cells import csv_quoted, csv_quoted_all
 from evtool.bulk.kinds import Kind
 from evtool.bulk.selecting import Column
-from evtool.bulk.writers import Format
 from evtool.errors import InvalidArgument
 
 Values = Sequence[Any]
@@ -31,7 +29,6 @@ _BOOLEANS = {0: b"false", 1: b"true"}
 # What JSON escapes with a letter, the backslash first, and what with a number.
 _ESCAPES = tuple((one.encode(), encode_basestring(one)[1:-1].encode()) for one in '\\"\n\r\t\b\f')
 _RARE = bytes(code for code in range(1, 0x20) if code not in b"\n\r\t\b\f")
-_QUOTED_BY_CSV = b'\r\n,"'
 _DIGITS = b"0123456789"
 _UNUSUAL = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}
 
@@ -40,35 +37,32 @@ class NotJsonError(Exception):
     """A value that must be JSON isn't."""
 
 
-def encoder(column: Column, format: Format) -> Callable[[Values], Sequence[bytes]]:
-    """What makes cells of a column's values."""
-    if format.is_json:
-        one_line = format is Format.NDJSON
-        encode = {
-            Kind.NUMBER: _json_numbers,
-            Kind.BOOLEAN: lambda column: _booleans(column, _json_number),
-            Kind.JSON: lambda column: _json_values(column, one_line=one_line),
-            Kind.ARRAY: lambda column: _json_values(column, one_line=one_line),
-            Kind.MOMENT: lambda column: _json_strings(moments(column)),
-            Kind.LOCAL_MOMENT: lambda column: _json_strings(_without_zone(moments(column))),
-        }.get(column.kind, _json_strings)
-        return lambda column: _around_nulls(column, encode, b"null")
+def json_encoder(column: Column, *, one_line: bool) -> Callable[[Values], Sequence[bytes]]:
+    """What makes JSON of a column's values.
+
+    Args:
+        column: the column.
+        one_line: whether JSON as stored must lose its line breaks.
+    """
     encode = {
-        Kind.BOOLEAN: lambda column: _booleans(column, _csv_field),
-        Kind.MOMENT: lambda column: _csv_fields(moments(column)),
-        Kind.LOCAL_MOMENT: lambda column: _csv_fields(_without_zone(moments(column))),
-    }.get(column.kind, _csv_fields)
-    return lambda column: _around_nulls(column, encode, b"")
+        Kind.NUMBER: _json_numbers,
+        Kind.BOOLEAN: _json_booleans,
+        Kind.JSON: lambda column: _json_values(column, one_line=one_line),
+        Kind.ARRAY: lambda column: _json_values(column, one_line=one_line),
+        Kind.MOMENT: lambda column: _json_strings(moments(column)),
+        Kind.LOCAL_MOMENT: lambda column: _json_strings(without_zone(moments(column))),
+    }.get(column.kind, _json_strings)
+    return lambda column: _around_nulls(column, encode)
 
 
-def _around_nulls(column: Values, encode: Callable[[Values], Sequence[bytes]], null: bytes) -> Sequence[bytes]:
+def _around_nulls(column: Values, encode: Callable[[Values], Sequence[bytes]]) -> Sequence[bytes]:
     if None not in column:
         return encode(column)
     present = [value for value in column if value is not None]
     if not present:
-        return [null] * len(column)
+        return [b"null"] * len(column)
     cells = iter(encode(present))
-    return [null if value is None else next(cells) for value in column]
+    return [b"null" if value is None else next(cells) for value in column]
 
 
 def _texts(column: Values) -> bytes:
@@ -77,7 +71,7 @@ def _texts(column: Values) -> bytes:
     if types == {int}:
         column = list(map(str, column))
     elif types != {str}:
-        column = [_text(value) for value in column]
+        column = [text(value) for value in column]
     return "\0".join(column).encode()
 
 
@@ -87,7 +81,7 @@ def _json_strings(column: Values) -> Sequence[bytes]:
         for character, escape in _ESCAPES:
             joined = joined.replace(character, escape)
         return (b'"%b"' % joined.replace(b"\0", b'"\0"')).split(b"\0")
-    quoted = [encode_basestring(_text(value)) for value in column]
+    quoted = [encode_basestring(text(value)) for value in column]
     # a quoted string has no line break
     return "\n".join(quoted).encode().split(b"\n")
 
@@ -100,10 +94,10 @@ def _json_numbers(column: Values) -> Sequence[bytes]:
 
 def _json_number(value: Any) -> bytes:
     """By what is stored, whatever was declared."""
-    text = _text(value)
-    if isinstance(value, int) or (isinstance(value, float) and text[-1].isdigit()):
-        return text.encode()
-    return encode_basestring(text).encode()
+    spelt = text(value)
+    if isinstance(value, int) or (isinstance(value, float) and spelt[-1].isdigit()):
+        return spelt.encode()
+    return encode_basestring(spelt).encode()
 
 
 def _json_values(column: Values, *, one_line: bool) -> Sequence[bytes]:
@@ -117,35 +111,19 @@ def _json_values(column: Values, *, one_line: bool) -> Sequence[bytes]:
     return joined.split(b"\0")
 
 
-def _booleans(column: Values, otherwise: Callable[[Any], bytes]) -> Sequence[bytes]:
+def _json_booleans(column: Values) -> Sequence[bytes]:
     try:
         return [_BOOLEANS[value] for value in column]
     except KeyError:
-        return [_boolean(value) or otherwise(value) for value in column]
+        return [_BOOLEANS.get(boolean(value)) or _json_number(value) for value in column]
 
 
-def _csv_fields(column: Values) -> Sequence[bytes]:
-    joined = _texts(column)
-    # a text may hold NUL itself, or be what csv_quoted takes care of
-    if joined.count(b"\0") != len(column) - 1 or rb"\." in joined:
-        return [_csv_field(value) for value in column]
-    # nothing in quotes, nothing empty
-    if len(joined.translate(None, _QUOTED_BY_CSV)) == len(joined) and "" not in column:
-        return joined.split(b"\0")
-    return csv_quoted_all(joined)
+def boolean(value: Any) -> Any:
+    """0 or 1 for the words of SQL; another value as it is."""
+    return {"false": 0, "true": 1}.get(value.lower(), value) if isinstance(value, str) else value
 
 
-def _csv_field(value: Any) -> bytes:
-    return csv_quoted(_text(value).encode())
-
-
-def _boolean(value: Any) -> bytes | None:
-    if isinstance(value, str):
-        value = {"false": 0, "true": 1}.get(value.lower(), value)
-    return _BOOLEANS.get(value)
-
-
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
     """A value as PostgreSQL would spell it."""
     if isinstance(value, str):
         return value
@@ -229,7 +207,8 @@ def _with_offset(found: re.Match[str]) -> str | None:
     return times.render(when)
 
 
-def _without_zone(column: Values) -> Values:
+def without_zone(column: Values) -> Values:
+    """Moments as those of a clock that has no zone."""
     return [value.removesuffix("Z") if isinstance(value, str) else value for value in column]
 
 

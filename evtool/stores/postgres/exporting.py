@@ -30,6 +30,8 @@ _TIME_SIZE = len("2025-07-15T10:00:00.000000Z")
 # So small that the socket holds what the server sends while a block is put together: else each waits for the other.
 _BLOCK_BYTES = 1 << 15
 
+Row = bytes | bytearray | memoryview
+
 
 @contextlib.contextmanager
 def snapshot(connection: Connection, exported: str | None = None) -> Iterator[None]:
@@ -60,7 +62,7 @@ def lines(connection: Connection, query: sql.Composed) -> Iterator[ExportBlock]:
         yield from _blocks(rows_of(connection, rows))
 
 
-def rows_of(connection: Connection, copy: psycopg.Copy) -> Iterator[bytes | bytearray | memoryview]:
+def rows_of(connection: Connection, copy: psycopg.Copy) -> Iterator[Row]:
     """The rows of a COPY, as iterating over it would give them, in half the time.
 
     What libpq has in memory is taken from it at once; psycopg does the waiting for more, and with it Ctrl-C.
@@ -82,7 +84,7 @@ def rows_of(connection: Connection, copy: psycopg.Copy) -> Iterator[bytes | byte
             raise psycopg.errors.error_from_result(result)
 
 
-def _blocks(rows: Iterable[bytes | bytearray | memoryview]) -> Iterator[ExportBlock]:
+def _blocks(rows: Iterable[Row]) -> Iterator[ExportBlock]:
     """Rows of the COPY as lines: a block at every thousandth, and before it where rows are large."""
     count = held = 0
     block: list[bytes] = []
@@ -104,7 +106,7 @@ def _block(rows: list[bytes]) -> ExportBlock:
     """Some rows as lines, put together at one go: row by row it takes twice the time."""
     whole = b"".join(rows)
     if QUOTE in whole:
-        fields = [field for row in rows for field in _unquote(row)]
+        fields = [field for row in rows for field in unquoted(row)]
     else:
         # nothing is quoted, so no field holds a line break or a delimiter
         fields = whole[:-1].replace(b"\n", DELIMITER).split(DELIMITER)
@@ -116,7 +118,7 @@ def _block(rows: list[bytes]) -> ExportBlock:
     return ExportBlock(_LINE * len(rows) % tuple(fields), len(rows), int(fields[POSITION - COLUMNS]))
 
 
-def _unquote(row: bytes) -> list[bytes]:
+def unquoted(row: bytes) -> list[bytes]:
     """The fields of a row in which a name holds a quote, a delimiter or a line break, or is the word null."""
     fields = []
     rest = row[:-1] + DELIMITER
