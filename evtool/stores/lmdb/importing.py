@@ -10,6 +10,7 @@ all of them again and again.
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -31,6 +32,8 @@ from evtool.stores.lmdb.environment import Transaction
 from evtool.stores.lmdb.handle import set_successor
 from evtool.stores.lmdb.layout import IDS, MESSAGES, NUMBER, Stream, Writer
 from evtool.stores.lmdb.sorting import Sorter
+
+_log = logging.getLogger(__name__)
 
 _STREAMS = 20_000
 """Streams that are kept in memory."""
@@ -63,7 +66,11 @@ def import_batch(
     parts = chain(begun, parts)
     empty = not layout.last_position(transaction)
     if not plan.replace and not (empty and len(begun) == _FEW):
+        few = "there are few messages" if empty else "the namespace has messages"
+        _log.info("loading in one transaction: %s", few)
         return _Batch(transaction, plan).put_all(parts)
+    why = "everything in the namespace is replaced" if plan.replace else "the namespace is empty"
+    _log.info("loading into a new environment beside the old: %s", why)
     building = build()
     finished = False
     try:

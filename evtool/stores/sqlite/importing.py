@@ -8,6 +8,7 @@ indexes are there.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ from evtool.errors import ImportRefused
 from evtool.imports import ImportPlan, ImportSummary, OnConflict
 from evtool.model import MAX_POSITION
 from evtool.ndjson import Record
+
+_log = logging.getLogger(__name__)
 
 INSERT = """
     INSERT INTO messages (global_position, position, time, stream_name, type, data, metadata, id, correlation)
@@ -82,13 +85,18 @@ def import_batch(connection: sqlite3.Connection, records: Iterable[Record], plan
 def _import_batch(connection: sqlite3.Connection, records: Iterable[Record], plan: ImportPlan) -> ImportSummary:
     batch = _Batch(connection, plan)
     if plan.replace:
+        _log.info("loading without indexes: everything in the namespace is replaced")
         # without indexes the table is emptied at once
         batch.drop_indexes()
         connection.execute(_DELETE)
     elif connection.execute(_ANY).fetchone() is None:
+        _log.info("loading without indexes: the namespace is empty")
         batch.drop_indexes()
+    else:
+        _log.info("loading into the indexes: the namespace has messages")
     for chunk in chunks(records, plan.first_line):
-        if not batch.ascends(chunk):
+        if batch.has_no_indexes and not batch.ascends(chunk):
+            _log.info("building the indexes now: from here on, lines are not in global order")
             batch.build_indexes()
         batch.put(chunk)
     batch.build_indexes()
@@ -115,6 +123,11 @@ class _Batch:
         self._dropped = [statement for (statement,) in self._connection.execute(_INDEXES)]
         for drop in _DROP_INDEXES:
             self._connection.execute(drop)
+
+    @property
+    def has_no_indexes(self) -> bool:
+        """Whether they are still to be built."""
+        return bool(self._dropped)
 
     def ascends(self, chunk: Chunk) -> bool:
         """Whether the global positions of a chunk go on above those before it, each above the last."""
