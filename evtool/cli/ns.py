@@ -100,8 +100,7 @@ def show(name: str, dsn: str | None, json_: bool) -> None:
     if json_:
         output.as_json(facts)
         return
-    for key, value in facts.items():
-        output.data(f"{key + ':':<12}{'-' if value is None else value}")
+    output.facts(facts)
 
 
 def _facts(store: Store, name: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,18 @@ def test_stats_count_what_is_there(address: str) -> None:
     counts = {key: facts[key] for key in ("messages", "streams", "categories", "first_position", "last_position")}
     assert counts == {"messages": 3, "streams": 2, "categories": 2, "first_position": 1, "last_position": 3}
     assert "messages:       3" in Cli(address)("stats").ok().out
+
+
+def test_moments_are_written_as_in_an_export(address: str) -> None:
+    """Always six digits and a Z, in JSON as for people."""
+    [message] = [json.loads(line) for line in Cli(address)("read", "--all", "--limit", "1").ok().out.splitlines()]
+    assert json.loads(Cli(address)("stats", "--json").ok().out)["first_time"] == message["time"]
+    assert f"first time:     {message['time']}\n" in Cli(address)("stats").ok().out
+    (made, *_) = json.loads(Cli(address)("ns", "list", "--json").ok().out)
+    shown = json.loads(Cli(address)("ns", "show", made["name"], "--json").ok().out)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", made["created_at"])
+    assert shown["created_at"] == made["created_at"]
+    assert f"created_at: {made['created_at']}\n" in Cli(address)("ns", "show", made["name"]).ok().out
 
 
 def test_sql_is_refused_by_stores_that_have_none(address: str) -> None:

@@ -123,6 +123,8 @@ def test_a_filter_without_a_name_is_a_mistake(production: Cli, tmp_path: Path, o
     assert done.code == 2
     assert f"{option} has an empty name in it" in done.err
     assert not list(tmp_path.iterdir())
+    done = production("export", "--correlation", "")
+    assert (done.code, done.stdout) == (2, b"")
 
 
 def test_gzip_is_a_valid_gzip(production: Cli, tmp_path: Path) -> None:
