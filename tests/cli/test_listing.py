@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import psycopg
 import pytest
 
 import evtool
@@ -54,6 +55,16 @@ def test_stats_count_what_is_there(address: str) -> None:
     counts = {key: facts[key] for key in ("messages", "streams", "categories", "first_position", "last_position")}
     assert counts == {"messages": 3, "streams": 2, "categories": 2, "first_position": 1, "last_position": 3}
     assert "messages:       3" in Cli(address)("stats").ok().out
+
+
+def test_stats_do_not_wait_for_a_writer(cli: Cli, dsn: str, namespace: str) -> None:
+    """They tell what is committed now; a transaction that is open for hours is no reason to fail."""
+    cli("write", "account-1", "T").ok()
+    with psycopg.connect(dsn) as writer:
+        writer.execute(f"SELECT {namespace}.write_message(gen_random_uuid()::varchar, 'slow-1', 'T', '1')")
+        done = cli("stats", "--json", PGOPTIONS="-c message_store.watermark_timeout=1ms").ok()
+    facts = json.loads(done.out)
+    assert (facts["messages"], facts["first_position"], facts["last_position"]) == (1, 1, 1)
 
 
 def test_moments_are_written_as_in_an_export(address: str) -> None:
