@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from itertools import chain, islice, pairwise, starmap
-from operator import lt
+from operator import itemgetter, lt
 
 from evtool import clashes
 from evtool.chunks import Chunk, chunks
@@ -41,6 +41,7 @@ _FEW = 2
 """Chunks that are not worth a new environment, which takes some milliseconds."""
 _COMMIT_BYTES = 1 << 24
 """What is put between two commits into a new environment."""
+_PAGE = 1 << 12
 
 _ID_BYTES = 16
 _KEY = 1 + _ID_BYTES
@@ -133,6 +134,7 @@ class _Batch:
         # of the line before the first
         self._arrival = self._writer.arrivals - plan.first_line + 1
         self._last = layout.last_position(transaction)
+        self._ascending = True
         self._imported = 0
         self._skipped = 0
         self._smallest: int | None = None
@@ -177,15 +179,16 @@ class _Batch:
         keys = entries.keys
         last = layout.number(self._last)
         # in ascending order, pages are filled to their end
-        ascending = keys[0] > last and all(starmap(lt, pairwise(keys)))
+        self._ascending = keys[0] > last and all(starmap(lt, pairwise(keys)))
         pairs = zip([MESSAGES + key for key in keys], entries.messages, strict=True)
-        _, added = self._transaction.cursor().putmulti(pairs, overwrite=False, append=ascending)
+        _, added = self._transaction.cursor().putmulti(pairs, overwrite=False, append=self._ascending)
         self._last = max(self._last, layout.unnumber(max(keys)))
         return added
 
     def _many(self, pairs: Iterable[tuple[bytes, bytes]]) -> int:
         """Puts what leads to messages; returns how many weren't there. In order, neighbours meet on the same page."""
-        _, added = self._transaction.cursor().putmulti(sorted(pairs), overwrite=False)
+        # of equal keys the first stays, and it is to be the first line's, wherever that leads
+        _, added = self._transaction.cursor().putmulti(sorted(pairs, key=itemgetter(0)), overwrite=False)
         return added
 
     def _finish(self) -> None:
@@ -290,7 +293,8 @@ class _Aside(_Batch):
             self._sort(entries, clash)
             raise self._repeated() or fault
         self._sort(entries, count)
-        self._uncommitted += sum(map(len, entries.messages))
+        # out of order, each may change a page of its own
+        self._uncommitted += sum(map(len, entries.messages)) + (0 if self._ascending else count * _PAGE)
         if self._uncommitted > _COMMIT_BYTES:
             self._commit()
 
