@@ -9,12 +9,12 @@ from __future__ import annotations
 import abc
 import contextlib
 import enum
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
+from evtool import ndjson
 from evtool.errors import NotAble
 from evtool.imports import ImportPlan, ImportRecord, ImportSummary
 from evtool.model import (
@@ -273,8 +273,9 @@ class Store(abc.ABC):
         lines = self.export(Selection(from_position=start, to_position=end), Watermark(end, 0))
         with contextlib.closing(lines):  # type: ignore[type-var]
             for block in lines:
-                line = json.loads(block.lines[: block.lines.index(b"\n")])
-                return line["gpos"], datetime.fromisoformat(line["time"])
+                # not by Python's JSON: data may hold a number that is too long for it
+                [line] = ndjson.decode(block.lines[: block.lines.index(b"\n")])
+                return line.gpos, datetime.fromisoformat(line.time)
         return None
 
     # Moving

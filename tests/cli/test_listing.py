@@ -67,6 +67,14 @@ def test_stats_do_not_wait_for_a_writer(cli: Cli, dsn: str, namespace: str) -> N
     assert (facts["messages"], facts["first_position"], facts["last_position"]) == (1, 1, 1)
 
 
+def test_stats_are_told_whatever_data_holds(address: str) -> None:
+    """A number too long for Python, too."""
+    Cli(address)("write", "account-2", "T", "-", stdin=b"7" * 5000).ok()
+    Cli(address)("ns", "create", "long").ok()
+    Cli(address, "long")("write", "account-2", "T", "-", stdin=b"7" * 5000).ok()
+    assert json.loads(Cli(address, "long")("stats", "--json").ok().out)["first_position"] == 1
+
+
 def test_moments_are_written_as_in_an_export(address: str) -> None:
     """Always six digits and a Z, in JSON as for people."""
     [message] = [json.loads(line) for line in Cli(address)("read", "--all", "--limit", "1").ok().out.splitlines()]

@@ -31,6 +31,17 @@ INSERT = """
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _ANY = "SELECT 1 FROM messages LIMIT 1"
+LAST_USED = """
+    SELECT max(
+      coalesce((SELECT max(global_position) FROM messages), 0),
+      coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'messages'), 0)
+    )
+"""
+"""The greatest global position that there ever was, be it of a message that was replaced."""
+
+# in the table in which SQLite keeps the last numbers of `imports`
+_FORGET_LAST_USED = "DELETE FROM sqlite_sequence WHERE name = 'messages'"
+_KEEP_LAST_USED = "INSERT INTO sqlite_sequence (name, seq) VALUES ('messages', ?)"
 _DELETE = "DELETE FROM messages"
 _DROP_INDEXES = ("DROP INDEX messages_id", "DROP INDEX messages_stream", "DROP INDEX messages_category")
 _INDEXES = "SELECT sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'messages' AND sql IS NOT NULL"
@@ -86,6 +97,9 @@ def _import_batch(connection: sqlite3.Connection, records: Iterable[Record], pla
     batch = _Batch(connection, plan)
     if plan.replace:
         _log.info("loading without indexes: everything in the namespace is replaced")
+        last_used = connection.execute(LAST_USED).fetchone()
+        connection.execute(_FORGET_LAST_USED)
+        connection.execute(_KEEP_LAST_USED, last_used)
         # without indexes the table is emptied at once
         batch.drop_indexes()
         connection.execute(_DELETE)
