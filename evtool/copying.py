@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from evtool import ndjson
 from evtool.blocks import BlockStream
-from evtool.errors import ImportRefused, InvalidArgument
+from evtool.errors import EvtoolError, ImportRefused, InvalidArgument
 from evtool.imports import ImportPlan, ImportSummary
 from evtool.model import Selection
 from evtool.ndjson import Record
@@ -44,7 +44,7 @@ def copy_messages(
         ImportRefused: the target refuses a message, or all of it is to be replaced by nothing; nothing was copied.
         EvtoolError: what either store raises; nothing was copied.
     """
-    if source.identity() == target.identity():
+    if _identity(source, "source") == _identity(target, "target"):
         raise InvalidArgument(
             f'the namespace "{source.namespace}" can\'t be copied into itself',
             hint="name another with --to-namespace, or another database with --to",
@@ -64,6 +64,15 @@ def copy_messages(
             raise ImportRefused(
                 error.code, f"message {error.line} of the copy: {error.message}", value=error.value, hint=error.hint
             ) from error
+
+
+def _identity(store: Store, side: str) -> str:
+    """What a store is. If it can't be had, the error says which of the two it is."""
+    try:
+        return store.identity()
+    except EvtoolError as error:
+        error.message = f"the {side}: {error.message}"
+        raise
 
 
 def _not_nothing(records: Iterator[Record]) -> Iterator[Record]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from evtool import __version__, files, increments, resuming
+from evtool import __version__, files, increments, ndjson, resuming
 from evtool import manifest as manifests
 from evtool.compression import Compression, by_suffix
 from evtool.errors import StoreUnreachable
@@ -179,7 +178,7 @@ class _Written:
     def add(self, block: ExportBlock) -> None:
         """Counts a block, and tells of it where it brings another thousand."""
         if self.first is None:
-            self.first = json.loads(block.lines[: block.lines.index(b"\n")])["gpos"]
+            self.first = ndjson.first_position(block.lines)
         told = self.count // EVERY
         self.count += block.count
         self.last = block.last_position

@@ -189,6 +189,12 @@ def decode(lines: bytes) -> list[Record]:
     return _unchecked.decode_lines(lines)
 
 
+def first_position(lines: bytes) -> int:
+    """The global position in the first of some lines that a store has exported, whatever JSON it holds."""
+    # in the names before it, a quote has a backslash
+    return int(lines.partition(b',"gpos":')[2].partition(b",")[0])
+
+
 def _numbered(blocks: Iterator[list[bytes]]) -> Iterator[list[bytes]]:
     """The same blocks; where the stream breaks off, the error says in which line, counted from 1."""
     number = 0

@@ -83,6 +83,4 @@ def stats(json_: bool, dsn: str | None, namespace: str | None) -> None:
     if json_:
         output.as_json(facts)
         return
-    for key, value in facts.items():
-        if value is not None:
-            output.data(f"{key.replace('_', ' ') + ':':<16}{value}")
+    output.facts({key.replace("_", " "): value for key, value in facts.items() if value is not None})

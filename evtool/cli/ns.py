@@ -104,8 +104,7 @@ def show(name: str, dsn: str | None, json_: bool) -> None:
         output.as_json(facts)
         return
     members = facts.pop("members", [])
-    for key, value in facts.items():
-        output.data(f"{key + ':':<12}{'-' if value is None else value}")
+    output.facts(facts)
     for member in members:
         through = f" through {member['through']}" if member["through"] else ""
         login = "" if member["login"] else " (can't log in)"

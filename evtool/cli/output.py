@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from evtool import times
 from evtool.errors import FileError
 
 if TYPE_CHECKING:
@@ -89,8 +90,16 @@ def _stdout() -> TextIO:
 
 
 def as_json(value: Any) -> None:
-    """Prints a result as JSON; moments become ISO 8601."""
+    """Prints a result as JSON; moments are as in an export."""
     data(json.dumps(value, ensure_ascii=False, indent=2, default=_plain))
+
+
+def facts(values: Mapping[str, Any]) -> None:
+    """Prints names and their values, a line each; a moment is as in an export, and what isn't there is -."""
+    width = max(map(len, values)) + 2
+    for name, value in values.items():
+        shown = "-" if value is None else _plain(value) if isinstance(value, datetime) else value
+        data(f"{name + ':':<{width}}{shown}")
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -102,7 +111,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def _plain(value: Any) -> str:
     if isinstance(value, datetime):
-        return value.isoformat()
+        return times.render(value)
     raise TypeError(type(value).__name__)
 
 

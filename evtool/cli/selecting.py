@@ -35,6 +35,8 @@ def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
         from evtool.model import Selection
         from evtool.times import parse_bound
 
+        if correlation == "":
+            raise click.UsageError("--correlation is empty.")
         selection = Selection(
             categories=_names("--categories", categories),
             streams=_names("--streams", streams),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+import psycopg
 import pytest
 
 import evtool
@@ -53,6 +55,36 @@ def test_stats_count_what_is_there(address: str) -> None:
     counts = {key: facts[key] for key in ("messages", "streams", "categories", "first_position", "last_position")}
     assert counts == {"messages": 3, "streams": 2, "categories": 2, "first_position": 1, "last_position": 3}
     assert "messages:       3" in Cli(address)("stats").ok().out
+
+
+def test_stats_do_not_wait_for_a_writer(cli: Cli, dsn: str, namespace: str) -> None:
+    """They tell what is committed now; a transaction that is open for hours is no reason to fail."""
+    cli("write", "account-1", "T").ok()
+    with psycopg.connect(dsn) as writer:
+        writer.execute(f"SELECT {namespace}.write_message(gen_random_uuid()::varchar, 'slow-1', 'T', '1')")
+        done = cli("stats", "--json", PGOPTIONS="-c message_store.watermark_timeout=1ms").ok()
+    facts = json.loads(done.out)
+    assert (facts["messages"], facts["first_position"], facts["last_position"]) == (1, 1, 1)
+
+
+def test_stats_are_told_whatever_data_holds(address: str) -> None:
+    """A number too long for Python, too."""
+    Cli(address)("write", "account-2", "T", "-", stdin=b"7" * 5000).ok()
+    Cli(address)("ns", "create", "long").ok()
+    Cli(address, "long")("write", "account-2", "T", "-", stdin=b"7" * 5000).ok()
+    assert json.loads(Cli(address, "long")("stats", "--json").ok().out)["first_position"] == 1
+
+
+def test_moments_are_written_as_in_an_export(address: str) -> None:
+    """Always six digits and a Z, in JSON as for people."""
+    [message] = [json.loads(line) for line in Cli(address)("read", "--all", "--limit", "1").ok().out.splitlines()]
+    assert json.loads(Cli(address)("stats", "--json").ok().out)["first_time"] == message["time"]
+    assert f"first time:     {message['time']}\n" in Cli(address)("stats").ok().out
+    (made, *_) = json.loads(Cli(address)("ns", "list", "--json").ok().out)
+    shown = json.loads(Cli(address)("ns", "show", made["name"], "--json").ok().out)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", made["created_at"])
+    assert shown["created_at"] == made["created_at"]
+    assert f"created_at: {made['created_at']}\n" in Cli(address)("ns", "show", made["name"]).ok().out
 
 
 def test_sql_is_refused_by_stores_that_have_none(address: str) -> None:

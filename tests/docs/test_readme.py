@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import re
 import subprocess
@@ -46,7 +48,7 @@ def test_the_console_examples_print_what_the_readme_says(empty_dsn: str, tmp_pat
             if expected:
                 assert done.stdout == expected, command
             ran += 1
-    assert ran >= 10
+    assert ran >= 20
 
 
 def test_the_slice_of_the_readme_arrives(empty_dsn: str, tmp_path: Path) -> None:
@@ -55,7 +57,25 @@ def test_the_slice_of_the_readme_arrives(empty_dsn: str, tmp_path: Path) -> None
     self_contained.mkdir()
     test_the_console_examples_print_what_the_readme_says(empty_dsn, self_contained)
     with evtool.connect(empty_dsn, "orders") as orders, evtool.connect(empty_dsn, "debug") as debug:
+        assert len(orders.get_all_messages()) == 2
         assert debug.get_all_messages() == orders.get_all_messages()
+
+
+def test_increments_batches_and_copies_of_the_readme_arrive(empty_dsn: str, tmp_path: Path) -> None:
+    """The increment has what came since, the batches have all that was there before it, and the copy has everything."""
+    test_the_console_examples_print_what_the_readme_says(empty_dsn, tmp_path)
+    with evtool.connect(empty_dsn, "orders") as orders, evtool.connect(empty_dsn, "large") as large:
+        placed, paid = orders.get_all_messages()
+        assert large.get_all_messages() == [placed]
+    assert [json.loads(gzip.decompress((tmp_path / "tomorrow.ndjson.gz").read_bytes()))["gpos"]] == [
+        paid.global_position
+    ]
+    assert json.loads((tmp_path / "one.ndjson").read_bytes())["gpos"] == placed.global_position
+    with evtool.connect(f"sqlite://{tmp_path / 'laptop'}") as laptop:
+        assert [message.global_position for message in laptop.get_all_messages()] == [
+            placed.global_position,
+            paid.global_position,
+        ]
 
 
 def test_the_python_example_runs(dsn: str, capsys: pytest.CaptureFixture[str]) -> None:

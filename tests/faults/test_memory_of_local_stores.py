@@ -49,3 +49,34 @@ def test_an_import_takes_the_same_memory_at_any_size(kind: Kind, tmp_path: Path)
             peaks.append(int(done.stdout))
     assert max(peaks) < _LIMIT, peaks
     assert max(peaks[2:]) - min(peaks[:2]) < _GROWTH, peaks
+
+
+# Prints the most memory of its own, in KiB: pages of the file that LMDB has mapped can be given back at any time.
+_SHUFFLED = """
+import sys, uuid
+import evtool, msgspec
+from evtool.ndjson import Record
+count, none, most = int(sys.argv[2]), msgspec.Raw(b"null"), 0
+def records():
+    global most
+    for n in range(count):
+        gpos = n * 7919 % count + 1
+        yield Record(str(uuid.UUID(int=gpos)), f"thing-{gpos % 5000}", "Happened", gpos, gpos,
+                     msgspec.Raw(b'"%b"' % (b"x" * 300)), none, "2025-07-15T10:00:00.000000Z")
+        if n % 500 == 0:
+            with open("/proc/self/status") as status:
+                most = max(most, int(next(line.split()[1] for line in status if line.startswith("RssAnon"))))
+with evtool.connect(sys.argv[1], "message_store") as store:
+    store.migrate()
+    assert store.import_batch(records()).imported == count
+print(most)
+"""
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SHARED if kind.local], ids=lambda kind: kind.name)
+def test_lines_in_any_order_take_no_more(kind: Kind, tmp_path: Path) -> None:
+    """Messages out of order change pages all over the file, and still less than 100 MB are held of them."""
+    command = [sys.executable, "-c", _SHUFFLED, kind.make_dsn(str, tmp_path), str(_SIZES[-1])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < _LIMIT

@@ -242,6 +242,20 @@ def test_the_environment_is_the_side_that_is_not_named(databases: tuple[str, str
     Cli(databases[0])("copy", "--from-namespace", name, "--to-namespace", fresh("postgres").namespace).ok()
 
 
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_an_error_says_which_side_it_is_of(databases: tuple[str, str], tmp_path: Path, side: str) -> None:
+    """A database that isn't there, that isn't migrated, or lacks the namespace: the source, or the target."""
+    good = databases[1]
+    for bad, code, what in (
+        ("host=127.0.0.1 port=1", 3, "STORE_UNREACHABLE"),
+        (f"sqlite://{tmp_path / 'nowhere'}", 1, "NOT_MIGRATED"),
+        (good, 1, "NAMESPACE_NOT_FOUND"),
+    ):
+        pair = ["--from", bad, "--to", good] if side == "source" else ["--from", good, "--to", bad]
+        done = Cli()("copy", *pair, f"--{'from' if side == 'source' else 'to'}-namespace", "nope")
+        assert_one_line(done, code, f"{what}: the {side}: ")
+
+
 def test_wrong_usage_is_told_before_anything_is_opened() -> None:
     """No DSN at all, or nobody to ask about --force."""
     here = ["--from", "host=/nonexistent"]

@@ -115,6 +115,18 @@ def test_filters_choose_what_they_say(production: Cli, options: list[str], chose
     assert _positions(production, *options) == [_SPARSE[n] for n in chosen]
 
 
+@pytest.mark.parametrize("option", ["--categories", "--streams", "--types"])
+@pytest.mark.parametrize("names", ["", ",", "workflow,", " "], ids=repr)
+def test_a_filter_without_a_name_is_a_mistake(production: Cli, tmp_path: Path, option: str, names: str) -> None:
+    """As when a shell's variable was empty: not everything, and not nothing, but wrong usage."""
+    done = production("export", option, names, "-o", tmp_path / "events.ndjson")
+    assert done.code == 2
+    assert f"{option} has an empty name in it" in done.err
+    assert not list(tmp_path.iterdir())
+    done = production("export", "--correlation", "")
+    assert (done.code, done.stdout) == (2, b"")
+
+
 def test_gzip_is_a_valid_gzip(production: Cli, tmp_path: Path) -> None:
     """By option and by suffix, of the same lines."""
     plain = production("export").ok().stdout

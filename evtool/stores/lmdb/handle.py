@@ -22,6 +22,8 @@ DATA = "data.mdb"
 _VERSION = b"\0version"
 _SUCCESSOR = b"\0successor"
 _MAX_READERS = 2048
+_LEAST_BYTES = 1 << 13
+"""Of a file of LMDB: the two pages with which it begins, however small pages are."""
 _LARGEST_MAP = 1 << 44
 _RESERVED = 4
 """An import's map is so many times the file system, because that may compress what it holds."""
@@ -68,6 +70,11 @@ class Handle:
                 # and the half of what the process has is left for all else
                 map_size //= 2 if refused else 4
                 refused = True
+            except lmdb.Error:
+                if create and _size(path) < _LEAST_BYTES:
+                    # the disk was full in the middle of it, and nobody could make anything of what there is
+                    (path / DATA).unlink(missing_ok=True)
+                raise
         try:
             # what processes that were killed still seem to read
             env.reader_check()

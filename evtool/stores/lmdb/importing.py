@@ -10,13 +10,14 @@ all of them again and again.
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from itertools import chain, islice, pairwise, starmap
-from operator import lt
+from operator import itemgetter, lt
 
 from evtool import clashes
 from evtool.chunks import Chunk, chunks
@@ -32,12 +33,15 @@ from evtool.stores.lmdb.handle import set_successor
 from evtool.stores.lmdb.layout import IDS, MESSAGES, NUMBER, Stream, Writer
 from evtool.stores.lmdb.sorting import Sorter
 
+_log = logging.getLogger(__name__)
+
 _STREAMS = 20_000
 """Streams that are kept in memory."""
 _FEW = 2
 """Chunks that are not worth a new environment, which takes some milliseconds."""
 _COMMIT_BYTES = 1 << 24
 """What is put between two commits into a new environment."""
+_PAGE = 1 << 12
 
 _ID_BYTES = 16
 _KEY = 1 + _ID_BYTES
@@ -63,7 +67,11 @@ def import_batch(
     parts = chain(begun, parts)
     empty = not layout.last_position(transaction)
     if not plan.replace and not (empty and len(begun) == _FEW):
+        few = "there are few messages" if empty else "the namespace has messages"
+        _log.info("loading in one transaction: %s", few)
         return _Batch(transaction, plan).put_all(parts)
+    why = "everything in the namespace is replaced" if plan.replace else "the namespace is empty"
+    _log.info("loading into a new environment beside the old: %s", why)
     building = build()
     finished = False
     try:
@@ -126,6 +134,7 @@ class _Batch:
         # of the line before the first
         self._arrival = self._writer.arrivals - plan.first_line + 1
         self._last = layout.last_position(transaction)
+        self._ascending = True
         self._imported = 0
         self._skipped = 0
         self._smallest: int | None = None
@@ -170,15 +179,16 @@ class _Batch:
         keys = entries.keys
         last = layout.number(self._last)
         # in ascending order, pages are filled to their end
-        ascending = keys[0] > last and all(starmap(lt, pairwise(keys)))
+        self._ascending = keys[0] > last and all(starmap(lt, pairwise(keys)))
         pairs = zip([MESSAGES + key for key in keys], entries.messages, strict=True)
-        _, added = self._transaction.cursor().putmulti(pairs, overwrite=False, append=ascending)
+        _, added = self._transaction.cursor().putmulti(pairs, overwrite=False, append=self._ascending)
         self._last = max(self._last, layout.unnumber(max(keys)))
         return added
 
     def _many(self, pairs: Iterable[tuple[bytes, bytes]]) -> int:
         """Puts what leads to messages; returns how many weren't there. In order, neighbours meet on the same page."""
-        _, added = self._transaction.cursor().putmulti(sorted(pairs), overwrite=False)
+        # of equal keys the first stays, and it is to be the first line's, wherever that leads
+        _, added = self._transaction.cursor().putmulti(sorted(pairs, key=itemgetter(0)), overwrite=False)
         return added
 
     def _finish(self) -> None:
@@ -283,7 +293,8 @@ class _Aside(_Batch):
             self._sort(entries, clash)
             raise self._repeated() or fault
         self._sort(entries, count)
-        self._uncommitted += sum(map(len, entries.messages))
+        # out of order, each may change a page of its own
+        self._uncommitted += sum(map(len, entries.messages)) + (0 if self._ascending else count * _PAGE)
         if self._uncommitted > _COMMIT_BYTES:
             self._commit()
 

@@ -43,6 +43,7 @@ _CORRELATION = b"="
 _HASH = NUMBER
 
 _COUNTERS = b"\0counters"
+_GREATEST = b"\0greatest"
 
 # arrival, position, bytes of the stream's name, of the type and of data; 0 bytes of data is none, likewise of metadata
 _HEADER = struct.Struct(">QQIII")
@@ -295,10 +296,11 @@ class Writer:
 
 
 def copy_counters(source: Transaction, target: Transaction) -> None:
-    """Lets an environment go on where another one stands: neither arrivals nor numbers mean something else in it."""
+    """Lets an environment go on where another one stands: arrivals, numbers and positions don't mean something else."""
     found = source.get(_COUNTERS)
     if found is not None:
         target.put(_COUNTERS, found)
+    target.put(_GREATEST, number(last_used(source)))
 
 
 def arrivals(transaction: Transaction) -> bytes:
@@ -330,6 +332,12 @@ def last_position(transaction: Transaction) -> int:
     """The greatest global position; 0 where there are no messages."""
     cursor = transaction.cursor()
     return unnumber(cursor.key()[1:]) if cursor.last() and cursor.key()[:1] == MESSAGES else 0
+
+
+def last_used(transaction: Transaction) -> int:
+    """The greatest global position that there ever was, also of messages that were replaced; 0 where there was none."""
+    found = transaction.get(_GREATEST)
+    return max(last_position(transaction), 0 if found is None else unnumber(found))
 
 
 def entries(transaction: Transaction, owner: bytes, first: int | None = None) -> Iterator[tuple[bytes, bytes]]:

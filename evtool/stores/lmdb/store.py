@@ -317,7 +317,7 @@ def _append(
     stream.version = contract.check_bigint(stream.version + 1)
     stream.category.messages += 1
     writer.arrivals += 1
-    key = layout.number(contract.check_bigint(layout.last_position(transaction) + 1))
+    key = layout.number(contract.check_bigint(layout.last_used(transaction) + 1))
     value = layout.pack(
         writer.arrivals,
         id_,

@@ -19,6 +19,9 @@ from evtool.progress import EVERY
 from evtool.stores.postgres.connection import Connection
 from evtool.stores.postgres.copying import COLUMNS, DELIMITER, FORMAT, POSITION, QUOTE, STREAM, TIME, TYPE
 
+_HOLD = "LOCK TABLE {messages} IN ACCESS SHARE MODE"
+_REPLACED = "SELECT EXISTS (SELECT FROM {imports} WHERE number > {last} AND replaced)"
+
 _LINE = b'{"id":"%b","stream":"%b","type":"%b","pos":%b,"gpos":%b,"data":%b,"meta":%b,"time":"%b"}\n'
 # What JSON escapes in a name.
 _ESCAPED = bytes(range(0x20)) + b'"\\'
@@ -49,6 +52,27 @@ def snapshot(connection: Connection, exported: str | None = None) -> Iterator[No
         # DateStyle is the role's or the database's to set, and the text of a time hangs on it
         connection.execute("SET LOCAL datestyle = 'ISO, YMD'")
         yield
+
+
+def hold(connection: Connection, schema: str, imports: int) -> None:
+    """Keeps the messages from being removed until the end of the transaction, which has seen nothing yet.
+
+    TRUNCATE takes rows from older snapshots, too: one taken while it is waited for would find an empty table. A lock
+    needs no snapshot.
+
+    Args:
+        connection: in a `snapshot`.
+        schema: where the namespace lives.
+        imports: the number of the last import that the watermark knows of.
+
+    Raises:
+        StoreError: all messages were replaced since.
+    """
+    connection.execute(sql.SQL(_HOLD).format(messages=sql.Identifier(schema, "messages")))
+    query = sql.SQL(_REPLACED).format(imports=sql.Identifier(schema, "imports"), last=sql.Literal(imports))
+    (replaced,) = connection.execute(query).fetchone() or (False,)
+    if replaced:
+        raise StoreError("all messages of the namespace were replaced during the export", hint="export it again")
 
 
 def lines(connection: Connection, query: sql.Composed) -> Iterator[ExportBlock]:

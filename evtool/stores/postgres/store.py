@@ -231,9 +231,10 @@ class PostgresStore(Store):
             with translated(self._namespace):
                 schema = self._find_schema_anew(connection)
                 registry.check_structure(connection, schema)
-                position = self._watermark(connection, schema) if watermark is None else watermark.position
+                mark = self._watermark(connection, schema) if watermark is None else watermark
                 with exporting.snapshot(connection):
-                    chosen = selecting.choose(connection, schema, selection, position)
+                    exporting.hold(connection, schema, mark.imports)
+                    chosen = selecting.choose(connection, schema, selection, mark.position)
                     yield from parallel.export(connection, self._connector.open, chosen, jobs)
         finally:
             connection.close()
@@ -307,12 +308,14 @@ class PostgresStore(Store):
         finally:
             connection.close()
 
-    def _watermark(self, connection: Connection, schema: str) -> int:
-        with connection.transaction():
-            row = connection.execute(sql.SQL(_WATERMARK).format(ns=sql.Identifier(schema))).fetchone()
-        assert row is not None
-        position: int = row[0]
-        return position
+    def _watermark(self, connection: Connection, schema: str) -> Watermark:
+        found: list[int] = []
+        for query in (_WATERMARK, _LAST_IMPORT):
+            with connection.transaction():
+                row = connection.execute(sql.SQL(query).format(ns=sql.Identifier(schema))).fetchone()
+            assert row is not None
+            found += row
+        return Watermark(*found)
 
     def _messages(self, query: str, values: tuple[Any, ...]) -> list[Message]:
         return [_message(*row) for row in self._call(query, values)]

@@ -8,6 +8,7 @@ indexes are there.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -23,11 +24,24 @@ from evtool.imports import ImportPlan, ImportSummary, OnConflict
 from evtool.model import MAX_POSITION
 from evtool.ndjson import Record
 
+_log = logging.getLogger(__name__)
+
 INSERT = """
     INSERT INTO messages (global_position, position, time, stream_name, type, data, metadata, id, correlation)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _ANY = "SELECT 1 FROM messages LIMIT 1"
+LAST_USED = """
+    SELECT max(
+      coalesce((SELECT max(global_position) FROM messages), 0),
+      coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'messages'), 0)
+    )
+"""
+"""The greatest global position that there ever was, be it of a message that was replaced."""
+
+# in the table in which SQLite keeps the last numbers of `imports`
+_FORGET_LAST_USED = "DELETE FROM sqlite_sequence WHERE name = 'messages'"
+_KEEP_LAST_USED = "INSERT INTO sqlite_sequence (name, seq) VALUES ('messages', ?)"
 _DELETE = "DELETE FROM messages"
 _DROP_INDEXES = ("DROP INDEX messages_id", "DROP INDEX messages_stream", "DROP INDEX messages_category")
 _INDEXES = "SELECT sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'messages' AND sql IS NOT NULL"
@@ -82,13 +96,21 @@ def import_batch(connection: sqlite3.Connection, records: Iterable[Record], plan
 def _import_batch(connection: sqlite3.Connection, records: Iterable[Record], plan: ImportPlan) -> ImportSummary:
     batch = _Batch(connection, plan)
     if plan.replace:
+        _log.info("loading without indexes: everything in the namespace is replaced")
+        last_used = connection.execute(LAST_USED).fetchone()
+        connection.execute(_FORGET_LAST_USED)
+        connection.execute(_KEEP_LAST_USED, last_used)
         # without indexes the table is emptied at once
         batch.drop_indexes()
         connection.execute(_DELETE)
     elif connection.execute(_ANY).fetchone() is None:
+        _log.info("loading without indexes: the namespace is empty")
         batch.drop_indexes()
+    else:
+        _log.info("loading into the indexes: the namespace has messages")
     for chunk in chunks(records, plan.first_line):
-        if not batch.ascends(chunk):
+        if batch.has_no_indexes and not batch.ascends(chunk):
+            _log.info("building the indexes now: from here on, lines are not in global order")
             batch.build_indexes()
         batch.put(chunk)
     batch.build_indexes()
@@ -115,6 +137,11 @@ class _Batch:
         self._dropped = [statement for (statement,) in self._connection.execute(_INDEXES)]
         for drop in _DROP_INDEXES:
             self._connection.execute(drop)
+
+    @property
+    def has_no_indexes(self) -> bool:
+        """Whether they are still to be built."""
+        return bool(self._dropped)
 
     def ascends(self, chunk: Chunk) -> bool:
         """Whether the global positions of a chunk go on above those before it, each above the last."""

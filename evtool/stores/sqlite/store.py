@@ -146,7 +146,7 @@ class SQLiteStore(LocalStore):
             ]
             contract.check_present(stream_name, *(message.type for message in messages))
             first = 0 if version is None else version + 1
-            last = connection.execute(_LAST_POSITION).fetchone()[0] or 0
+            last = connection.execute(importing.LAST_USED).fetchone()[0]
             # SQLite would not refuse positions beyond its integers, but take a free one below
             contract.check_bigints(first + len(messages) - 1, last + len(messages))
             now = times.render(datetime.now(UTC))

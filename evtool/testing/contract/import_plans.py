@@ -211,6 +211,20 @@ def test_replace_removes_everything_first(store: Store) -> None:
     assert everything(store)[-2].global_position > 20
 
 
+def test_positions_of_what_was_replaced_are_not_used_again(store: Store, open_store: OpenStore) -> None:
+    """Nothing is written below what a consumer has seen, however often, and by whatever, everything was replaced."""
+    store.import_batch([record(50, "old-1"), record(60, "old-2")])
+    append(store, "old-3")
+    written = everything(store)[-1].global_position
+    store.import_batch([record(10, "new-1")], ImportPlan(replace=True, dry_run=True))
+    store.import_batch([record(10, "new-1")], REPLACE)
+    store.import_batch([], REPLACE)
+    store.import_batch([record(5, "new-1"), record(7, "new-2")], REPLACE)
+    append(open_store(), "new-1")
+    assert [m.global_position for m in everything(store)][:2] == [5, 7]
+    assert everything(store)[-1].global_position > written > 60
+
+
 def broken(good: list[Record]) -> Iterator[Record]:
     """Good records, and then a line that can't be read."""
     yield from good

@@ -129,6 +129,23 @@ def test_a_clash_within_the_file_is_refused_the_same(
     assert everything(store) == []
 
 
+@pytest.mark.parametrize("between", [0, 3, 8000])
+@pytest.mark.parametrize("there", [False, True], ids=["empty", "filled"])
+@pytest.mark.parametrize(("code", "bad"), [clash[:2] for clash in CLASHES[1:]], ids=[clash[0] for clash in CLASHES[1:]])
+def test_the_later_line_is_named_though_its_position_is_the_smaller(
+    store: Store, code: str, bad: Record, there: bool, between: int
+) -> None:
+    """What comes second in the file is at fault, in whatever order the lines come."""
+    if there:
+        append(store, "there-1")
+    before = everything(store)
+    fillers = [record(50_000 - n, "good-1", n) for n in range(between)]
+    with pytest.raises(ImportRefused) as caught:
+        store.import_batch([record(60_000, "thing-1", 5, id=TAKEN), *fillers, bad, record(98, "behind-1")])
+    assert (caught.value.code, caught.value.line) == (code, between + 2)
+    assert everything(store) == before
+
+
 def test_the_first_constraint_that_breaks_is_told(store: Store) -> None:
     """A message that is there already, as it is, clashes by its global position first, then its id."""
     given = record(10, "thing-1", 5, id=TAKEN)

@@ -45,6 +45,15 @@ class Chain:
         return found
 
 
+@pytest.mark.parametrize("data", [b"7" * 5000, b'{"gpos":5,"a":"\\",\\"gpos\\":6"}', b"[" * 400 + b"]" * 400])
+def test_the_manifest_knows_the_first_position(store: Store, tmp_path: Path, data: bytes) -> None:
+    """Whatever the first message holds, be it a number too long for Python."""
+    store.import_batch([record(3, stream='a","gpos":9-1', data=data), record(4, "b-1")])
+    chain = Chain(store, tmp_path)
+    assert chain.take() == 2
+    assert (chain.facts()["first_position"], chain.facts()["last_position"]) == (3, 4)
+
+
 def test_increments_are_the_whole(store: Store, tmp_path: Path) -> None:
     """Each holds what came since the one before; one after the other they are an export of everything."""
     chain = Chain(store, tmp_path)
