@@ -38,6 +38,7 @@ _PATTERNS = {
     "bytea": r"^\\x([0-9a-fA-F]{2})*$",
     "oid": r"^(0|[1-9][0-9]{0,9})$",
 }
+_LENGTH_ONE = {"bit": 'pg_catalog."bit"', "character": "bpchar"}
 _NO_SPACE_AROUND = r"^\S(.*\S)?$"
 
 
@@ -82,11 +83,14 @@ def cast(type_name: str, name: str) -> Cast:
         return Cast("text")
     if type_name in _FUNCTIONS:
         return Cast(type_name, sql.Identifier(SCHEMA, _FUNCTIONS[type_name]))
-    # the name of the type is the server's own spelling of it
+    # the name of the type is the server's own spelling of it; of these two it would mean a length of one
+    element = type_name.removesuffix("[]")
+    if element in _LENGTH_ONE:
+        type_name = type_name.replace(element, _LENGTH_ONE[element])
     type_ = sql.SQL(type_name)
     own = sql.Identifier("pg_temp", name)
     if kind_of(type_name) is Kind.ARRAY:
-        strings = kind_of(type_name.removesuffix("[]")) is Kind.TEXT
+        strings = kind_of(element) is Kind.TEXT
         made = sql.SQL("{}(value, {})::{}").format(sql.Identifier(SCHEMA, "as_list"), sql.Literal(strings), type_)
         guard: sql.Composable = sql.SQL("true")
     else:
@@ -105,7 +109,9 @@ _BODY = """
 BEGIN
   RETURN CASE WHEN {guard} THEN {made} END;
 EXCEPTION
-  WHEN data_exception OR program_limit_exceeded THEN
+  -- a name of nothing, and what a type with a syntax of its own can't read, are the value's fault too
+  WHEN data_exception OR program_limit_exceeded OR syntax_error OR invalid_name OR invalid_schema_name
+    OR undefined_table OR undefined_object OR undefined_function THEN
     RETURN NULL;
 END
 """

@@ -21,19 +21,33 @@ _TABLE = """
       AND n.nspname = CASE cardinality(parts) WHEN 1 THEN %(schema)s WHEN 2 THEN parts[1] END
       AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 """
-# A domain is looked at as its base: what else it asks for, the server says when a record is inserted.
-_COLUMNS = """
-    SELECT a.attname AS name, format_type(COALESCE(NULLIF(t.typbasetype, 0), t.oid), NULL) AS type,
+# A domain is looked at as what it is made of in the end: what else it asks for, the server says when a record is
+# inserted.
+BASE = """
+    LATERAL (
+      WITH RECURSIVE steps AS (
+        SELECT a.atttypid AS type, a.atttypmod AS modifier, 0 AS depth
+        UNION ALL
+        SELECT t.typbasetype, t.typtypmod, depth + 1
+        FROM steps JOIN pg_type t ON t.oid = steps.type WHERE t.typbasetype <> 0
+      )
+      SELECT type, modifier FROM steps ORDER BY depth DESC LIMIT 1
+    ) AS base
+"""
+"""SQL that has the type and its modifier of a column `a` of pg_attribute; of a domain those it is made of."""
+
+_COLUMNS = f"""
+    SELECT a.attname AS name, format_type(base.type, NULL) AS type,
       a.attnotnull AS not_null, a.attgenerated <> '' AS computed, a.attidentity AS identity,
-      CASE WHEN COALESCE(NULLIF(t.typbasetype, 0), t.oid) IN ('varchar'::regtype, 'bpchar'::regtype)
-        THEN NULLIF(CASE WHEN t.typbasetype <> 0 THEN t.typtypmod ELSE a.atttypmod END, -1) - 4
+      CASE WHEN base.type IN ('varchar'::regtype, 'bpchar'::regtype)
+        THEN NULLIF(base.modifier, -1) - 4
       END AS length,
       CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END AS default_,
       pg_get_serial_sequence(quote_ident(n.nspname) || '.' || quote_ident(c.relname), a.attname) AS sequence
     FROM pg_attribute a
     JOIN pg_class c ON c.oid = a.attrelid
     JOIN pg_namespace n ON n.oid = c.relnamespace
-    JOIN pg_type t ON t.oid = a.atttypid
+    CROSS JOIN {BASE}
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     WHERE a.attrelid = %(oid)s AND a.attnum > 0 AND NOT a.attisdropped
     ORDER BY a.attnum

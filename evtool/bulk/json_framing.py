@@ -333,9 +333,14 @@ class _Array:
 
     def _broken_line(self) -> _Piece:
         """An element without an end costs the line on which it begins; what follows is looked at anew."""
+        start: bytes | None = None
         while (end := self._data.find(b"\n", self._at)) < 0 and not self._ended:
+            if len(self._data) - self._at > MAX_RECORD_BYTES:
+                # the line's end is waited for, but it isn't kept
+                start = start or self._data[self._at : self._at + _SHOWN_BYTES]
+                self._at = len(self._data)
             self._refill()
         end = len(self._data) if end < 0 else end
-        piece = self._line, self._data[self._at : end][:_SHOWN_BYTES], _NOT_JSON
+        piece = self._line, start or self._data[self._at : end][:_SHOWN_BYTES], _NOT_JSON
         self._at = end
         return piece

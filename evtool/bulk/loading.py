@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from evtool.bulk.catalog import BASE
 from evtool.bulk.judging import Target
 from evtool.bulk.records import Record
 from evtool.bulk.resource import Reference, Resource
@@ -154,8 +155,7 @@ class Loader:
         """
         for column in self._statements.given:
             row = self._connection.execute(
-                "SELECT name FROM pg_get_serial_sequence(%s, %s) AS name"
-                " WHERE has_sequence_privilege(name, 'UPDATE')",
+                "SELECT name FROM pg_get_serial_sequence(%s, %s) AS name WHERE has_sequence_privilege(name, 'UPDATE')",
                 (self._statements.target, column),
             ).fetchone()
             if row and row[0]:
@@ -217,9 +217,9 @@ def _list(names: Sequence[str]) -> bytes:
     return _escape(f"{{{quoted}}}".encode())
 
 
-_COLUMNS = """
-    SELECT a.attname, format_type(COALESCE(NULLIF(t.typbasetype, 0), t.oid), NULL)
-    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+_COLUMNS = f"""
+    SELECT a.attname, format_type(base.type, NULL)
+    FROM pg_attribute a CROSS JOIN {BASE}
     WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
 """
 _TABLE = """

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+FAULTS = frozenset({"invalid_csv", "invalid_json", "invalid_utf8", "unknown_field"})
+"""The codes of what could not be taken apart: reports have them without a field."""
+
 
 class Fault(NamedTuple):
     """Why a record could not be taken apart.
 
     Attributes:
-        code: invalid_csv, invalid_json, invalid_utf8 or unknown_field.
+        code: one of `FAULTS`.
         message: one line for people.
     """
 

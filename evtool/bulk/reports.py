@@ -19,6 +19,7 @@ from evtool import files
 from evtool.bulk.framing import REJECT_COLUMNS, Framer
 from evtool.bulk.ledger import FailedBatch, Ledger
 from evtool.bulk.loading import Outcome, Reject
+from evtool.bulk.records import FAULTS
 from evtool.bulk.resource import Resource
 from evtool.compression import by_suffix, without_suffix
 from evtool.pumping import Pump
@@ -141,7 +142,9 @@ class RejectFile:
 
     def _csv(self, reject: Reject, framer: Framer) -> bytes:
         assert self._columns is not None
-        found = dict(framer.reread(reject.raw))
+        # of a record that could not be taken apart, `raw` may be cut short, or show bytes that were something else
+        whole = not any(error["field"] is None and error["code"] in FAULTS for error in reject.errors)
+        found = dict(framer.reread(reject.raw)) if whole else {}
         fields = [found.get(name) for name in self._columns]
         return _csv_line([*fields, str(reject.line), _json(reject.errors), reject.raw])
 

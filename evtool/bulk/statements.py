@@ -71,7 +71,7 @@ class Statements(Judgement):
     @property
     def load(self) -> sql.Composed:
         """The call that gives the staged records their verdicts and inserts the good ones."""
-        return sql.SQL("SELECT total, accepted, inserted, updated, rejected, errors FROM {}()").format(self._function)
+        return sql.SQL("SELECT * FROM {}()").format(self._function)
 
     @property
     def _function(self) -> _Sql:
@@ -105,8 +105,10 @@ class Statements(Judgement):
             if one.definition is not None:
                 yield one.definition
         yield sql.SQL(
-            "CREATE FUNCTION {}(OUT total bigint, OUT accepted bigint, OUT inserted bigint, OUT updated bigint,"
-            " OUT rejected bigint, OUT errors bigint) LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp"
+            "CREATE FUNCTION {}(OUT _evtool_sum_total bigint, OUT _evtool_sum_accepted bigint,"
+            " OUT _evtool_sum_inserted bigint, OUT _evtool_sum_updated bigint,"
+            " OUT _evtool_sum_rejected bigint, OUT _evtool_sum_errors bigint) LANGUAGE plpgsql"
+            " SET search_path = pg_catalog, pg_temp"
             # The plans are made when the tables may still be empty, and kept while they grow: every look into a table
             # must go by its index from the start. Compiling such plans would take longer than running them.
             " SET enable_seqscan = off SET jit = off SET timezone = 'UTC' AS {}"
@@ -156,8 +158,9 @@ class Statements(Judgement):
             for target, name in zip(reference.targets, names, strict=True)
         ]
         return sql.SQL(
-            "PERFORM FROM (SELECT DISTINCT {casts} FROM pg_temp.{staging} AS s WHERE _evtool_n BETWEEN _low AND _high"
-            " ORDER BY {names}) AS k, LATERAL (SELECT 1 FROM {parent} AS p WHERE {same} FOR KEY SHARE) AS l;\n      "
+            "PERFORM FROM (SELECT DISTINCT {casts} FROM pg_temp.{staging} AS s"
+            " WHERE _evtool_n BETWEEN _evtool_low AND _evtool_high ORDER BY {names}) AS k,"
+            " LATERAL (SELECT 1 FROM {parent} AS p WHERE {same} FOR KEY SHARE) AS l;\n      "
         ).format(
             casts=_COMMA.join(casts),
             staging=sql.Identifier(self.staging),
@@ -183,20 +186,22 @@ class Statements(Judgement):
         )
         known = self._resource.key and all(name in self._numbers for name in self._resource.key)
         if not known or self._target.deferrable:
-            return sql.SQL("{};\n      GET DIAGNOSTICS _new = ROW_COUNT;\n      _changed := 0;").format(plain)
+            return sql.SQL("{};\n      GET DIAGNOSTICS _evtool_new = ROW_COUNT;\n      _evtool_changed := 0;").format(
+                plain
+            )
         return sql.SQL(
             """{plain}
       ON CONFLICT DO NOTHING;
-      GET DIAGNOSTICS _new = ROW_COUNT;
-      _changed := 0;
-      IF _new < _high - _low + 1 THEN
+      GET DIAGNOSTICS _evtool_new = ROW_COUNT;
+      _evtool_changed := 0;
+      IF _evtool_new < _evtool_high - _evtool_low + 1 THEN
         -- Who was kept out by a key, or is refused anyway, is told which of its keys others have that came before.
         -- What this range has inserted bears the number of the same subtransaction as its verdicts.
-        _repeats := ARRAY[]::integer[];
-        IF _new < _accepted AND EXISTS (
+        _evtool_repeats := ARRAY[]::integer[];
+        IF _evtool_new < _evtool_accepted AND EXISTS (
           SELECT FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[] GROUP BY {key} HAVING count(*) > 1
         ) THEN
-          _repeats := ARRAY(
+          _evtool_repeats := ARRAY(
             SELECT _evtool_n
             FROM (
               SELECT _evtool_n, row_number() OVER (PARTITION BY {keys} ORDER BY _evtool_n) AS place
@@ -206,14 +211,14 @@ class Statements(Judgement):
           );
         END IF;
         UPDATE {verdicts} AS v SET _evtool_errors = v._evtool_errors || array_remove(ARRAY[{taken}]::integer[], NULL)
-        WHERE v._evtool_errors <> ARRAY[0] AND (v._evtool_errors <> ARRAY[]::integer[] OR (_new < _accepted AND (
-          v._evtool_n = ANY (_repeats)
+        WHERE v._evtool_errors <> ARRAY[0] AND (v._evtool_errors <> ARRAY[]::integer[]
+          OR (_evtool_new < _evtool_accepted AND (v._evtool_n = ANY (_evtool_repeats)
           OR (SELECT true FROM {target} AS t WHERE {same} AND t.xmin = v.xmin LIMIT 1) IS NULL)));
-        SELECT count(*) INTO _accepted FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[];
-        IF _low = _high AND _new < _accepted THEN
+        SELECT count(*) INTO _evtool_accepted FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[];
+        IF _evtool_low = _evtool_high AND _evtool_new < _evtool_accepted THEN
           -- what keeps it out is no key that is known here: this raises, and says what
           {plain};
-          GET DIAGNOSTICS _new = ROW_COUNT;
+          GET DIAGNOSTICS _evtool_new = ROW_COUNT;
         END IF;
       END IF;"""
         ).format(
@@ -248,9 +253,9 @@ class Statements(Judgement):
         kept = {*self.key, *self._resource.key}
         changed = [name for name in self.given if name in self._numbers and name not in kept] or list(self.key)
         return sql.SQL(
-            """_new := 0;
-      _changed := 0;
-      FOR _round IN
+            """_evtool_new := 0;
+      _evtool_changed := 0;
+      FOR _evtool_round IN
         SELECT DISTINCT row_number() OVER (PARTITION BY {key} ORDER BY _evtool_n)
         FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[] ORDER BY 1
       LOOP
@@ -258,16 +263,16 @@ class Statements(Judgement):
           INSERT INTO {target} ({names}) {overriding}
           SELECT {names}
           FROM (
-            SELECT {names}, _evtool_n, row_number() OVER (PARTITION BY {key} ORDER BY _evtool_n) AS _evtool_round
+            SELECT {names}, _evtool_n, row_number() OVER (PARTITION BY {key} ORDER BY _evtool_n) AS _evtool_turn
             FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[]
           ) AS accepted
-          WHERE _evtool_round = _round
+          WHERE _evtool_turn = _evtool_round
           ORDER BY _evtool_n
           ON CONFLICT ({key}) DO UPDATE SET {changes}
           RETURNING xmax = 0 AS is_new
         )
-        SELECT _new + count(*) FILTER (WHERE is_new), _changed + count(*) FILTER (WHERE NOT is_new)
-        INTO _new, _changed
+        SELECT _evtool_new + count(*) FILTER (WHERE is_new), _evtool_changed + count(*) FILTER (WHERE NOT is_new)
+        INTO _evtool_new, _evtool_changed
         FROM done;
       END LOOP;"""
         ).format(

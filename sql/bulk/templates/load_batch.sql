@@ -6,34 +6,36 @@
 -- only that range is undone, and its halves are tried, the earlier one first, until the record that is to blame is
 -- alone. What a record is refused for hangs on the table and on the records before it, so the outcome is the same for
 -- any size of batch.
+--
+-- Its variables have a prefix, because the columns of any table are in scope beside them.
 DECLARE
-  _lows integer[];
-  _highs integer[];
-  _low integer;
-  _high integer;
-  _retried integer[] := ARRAY[]::integer[];
-  _accepted bigint;
-  _new bigint;
-  _changed bigint;
-  _round bigint;
-  _repeats integer[];
-  _state text;
-  _constraint text;
-  _column text;
-  _message text;
+  _evtool_lows integer[];
+  _evtool_highs integer[];
+  _evtool_low integer;
+  _evtool_high integer;
+  _evtool_retried integer[] := ARRAY[]::integer[];
+  _evtool_accepted bigint;
+  _evtool_new bigint;
+  _evtool_changed bigint;
+  _evtool_round bigint;
+  _evtool_repeats integer[];
+  _evtool_state text;
+  _evtool_constraint text;
+  _evtool_column text;
+  _evtool_message text;
 BEGIN
-  SELECT count(*) INTO total FROM pg_temp.{staging};
-  inserted := 0;
-  updated := 0;
-  _lows := ARRAY[1];
-  _highs := ARRAY[total];
+  SELECT count(*) INTO _evtool_sum_total FROM pg_temp.{staging};
+  _evtool_sum_inserted := 0;
+  _evtool_sum_updated := 0;
+  _evtool_lows := ARRAY[1];
+  _evtool_highs := ARRAY[_evtool_sum_total];
   -- a deferred constraint would speak at the commit, when no record can be blamed any more
   SET CONSTRAINTS ALL IMMEDIATE;
-  WHILE cardinality(_lows) > 0 LOOP
-    _low := _lows[cardinality(_lows)];
-    _high := _highs[cardinality(_highs)];
-    _lows := trim_array(_lows, 1);
-    _highs := trim_array(_highs, 1);
+  WHILE cardinality(_evtool_lows) > 0 LOOP
+    _evtool_low := _evtool_lows[cardinality(_evtool_lows)];
+    _evtool_high := _evtool_highs[cardinality(_evtool_highs)];
+    _evtool_lows := trim_array(_evtool_lows, 1);
+    _evtool_highs := trim_array(_evtool_highs, 1);
     BEGIN
       -- whoever deletes a parent now waits until this batch is in, or was before us and the parent is not found
       {lock_parents}
@@ -46,20 +48,20 @@ BEGIN
           SELECT s._evtool_n, s.ctid AS _evtool_row, s._evtool_fault, s._evtool_mistyped, s._evtool_absent,
             {casts}
           FROM pg_temp.{staging} AS s
-          WHERE s._evtool_n BETWEEN _low AND _high
+          WHERE s._evtool_n BETWEEN _evtool_low AND _evtool_high
           OFFSET 0 -- each cast is done once, however often its value is looked at
         ) AS cast_
         OFFSET 0
       ) AS record;
-      SELECT count(*) INTO _accepted FROM pg_temp.{verdicts} WHERE _evtool_errors = ARRAY[]::integer[];
+      SELECT count(*) INTO _evtool_accepted FROM pg_temp.{verdicts} WHERE _evtool_errors = ARRAY[]::integer[];
       {load}
-      IF _new + _changed <> _accepted THEN
+      IF _evtool_new + _evtool_changed <> _evtool_accepted THEN
         RAISE EXCEPTION 'a trigger or a rule of the table kept the record out'
           USING ERRCODE = 'triggered_action_exception';
       END IF;
       INSERT INTO pg_temp.{rejects} (line, errors, raw)
       SELECT s._evtool_line, (
-          SELECT json_agg(json_build_object('field', k.field, 'value', left(to_jsonb(s) ->> k.field, 1000),
+          SELECT json_agg(json_build_object('field', k.field, 'value', left(to_jsonb(s.*) ->> k.field, 1000),
             'code', COALESCE(k.code, s._evtool_fault), 'message', COALESCE(k.message, s._evtool_note)) ORDER BY e.place)
           FROM unnest(v._evtool_errors) WITH ORDINALITY AS e(number, place)
           JOIN pg_temp.{messages} AS k USING (number)
@@ -67,36 +69,40 @@ BEGIN
       FROM pg_temp.{verdicts} AS v JOIN pg_temp.{staging} AS s ON s.ctid = v._evtool_row
       WHERE v._evtool_errors <> ARRAY[]::integer[]
       ORDER BY v._evtool_n;
-      IF cardinality(_lows) > 0 THEN
+      IF cardinality(_evtool_lows) > 0 THEN
         DELETE FROM pg_temp.{verdicts};
       END IF;
-      inserted := inserted + _new;
-      updated := updated + _changed;
+      _evtool_sum_inserted := _evtool_sum_inserted + _evtool_new;
+      _evtool_sum_updated := _evtool_sum_updated + _evtool_changed;
     EXCEPTION
       WHEN OTHERS THEN
-        GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _constraint = CONSTRAINT_NAME, _column = COLUMN_NAME,
-          _message = MESSAGE_TEXT;
-        IF total = 0 OR left(_state, 2) = ANY ({not_of_a_record}) OR _state = ANY ({not_of_a_record}) THEN
+        GET STACKED DIAGNOSTICS _evtool_state = RETURNED_SQLSTATE, _evtool_constraint = CONSTRAINT_NAME,
+          _evtool_column = COLUMN_NAME, _evtool_message = MESSAGE_TEXT;
+        IF _evtool_sum_total = 0 OR left(_evtool_state, 2) = ANY ({not_of_a_record})
+          OR _evtool_state = ANY ({not_of_a_record}) THEN
           RAISE;
-        ELSIF left(_state, 2) = '23' AND _low < _high AND NOT _low = ANY (_retried) THEN
+        ELSIF left(_evtool_state, 2) = '23' AND _evtool_low < _evtool_high
+          AND NOT _evtool_low = ANY (_evtool_retried) THEN
           -- perhaps another session was quicker: then the verdicts, taken anew, see what it did
-          _retried := _retried || _low;
-          _lows := _lows || _low;
-          _highs := _highs || _high;
-        ELSIF _low < _high THEN
-          _lows := _lows || ARRAY[(_low + _high) / 2 + 1, _low];
-          _highs := _highs || ARRAY[_high, (_low + _high) / 2];
+          _evtool_retried := _evtool_retried || _evtool_low;
+          _evtool_lows := _evtool_lows || _evtool_low;
+          _evtool_highs := _evtool_highs || _evtool_high;
+        ELSIF _evtool_low < _evtool_high THEN
+          _evtool_lows := _evtool_lows || ARRAY[(_evtool_low + _evtool_high) / 2 + 1, _evtool_low];
+          _evtool_highs := _evtool_highs || ARRAY[_evtool_high, (_evtool_low + _evtool_high) / 2];
         ELSE
           INSERT INTO pg_temp.{rejects} (line, errors, raw)
           SELECT s._evtool_line, json_build_array(json_build_object('field', e.field,
-            'value', left(to_jsonb(s) ->> e.field, 1000), 'code', e.code,
-            'message', format('PostgreSQL refused the record (%s): %s', _state, _message))), COALESCE(s._evtool_raw, {raw})
+            'value', left(to_jsonb(s.*) ->> e.field, 1000), 'code', e.code,
+            'message', format('PostgreSQL refused the record (%s): %s', _evtool_state, _evtool_message))),
+            COALESCE(s._evtool_raw, {raw})
           FROM pg_temp.{staging} AS s,
-            {ns}.explain_refusal({target}::regclass, _state, _constraint, _column) AS e
-          WHERE s._evtool_n = _low;
+            {ns}.explain_refusal({target}::regclass, _evtool_state, _evtool_constraint, _evtool_column) AS e
+          WHERE s._evtool_n = _evtool_low;
         END IF;
     END;
   END LOOP;
-  SELECT count(*), COALESCE(sum(json_array_length(r.errors)), 0) INTO rejected, errors FROM pg_temp.{rejects} AS r;
-  accepted := total - rejected;
+  SELECT count(*), COALESCE(sum(json_array_length(r.errors)), 0) INTO _evtool_sum_rejected, _evtool_sum_errors
+  FROM pg_temp.{rejects} AS r;
+  _evtool_sum_accepted := _evtool_sum_total - _evtool_sum_rejected;
 END

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import sys
+from collections.abc import Callable
 
 import pytest
 
 from evtool.errors import ImportRefused
 from tests.bulk.imports.conftest import Shop
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 HEADER = b"id,slug,note\n"
 
@@ -89,9 +96,10 @@ def test_a_record_of_more_than_the_limit_is_refused_and_the_next_is_not(shop: Sh
     assert shop.values("SELECT id FROM things ORDER BY id") == [2, 4]
 
 
-def test_a_compressed_file_is_known_by_its_content(shop: Shop) -> None:
-    """Gzip needs no name for it."""
-    imported = shop.load(things(shop), gzip.compress(HEADER + b"1,a,x\n"), "file.csv")  # type: ignore[arg-type]
+@pytest.mark.parametrize("compress", [gzip.compress, zstd.compress], ids=["gzip", "zstd"])
+def test_a_compressed_file_is_known_by_its_content(shop: Shop, compress: Callable[[bytes], bytes]) -> None:
+    """Neither gzip nor zstd needs a name for it."""
+    imported = shop.load(things(shop), compress(HEADER + b"1,a,x\n"), "file.csv")  # type: ignore[arg-type]
     assert imported.report.inserted == 1
 
 

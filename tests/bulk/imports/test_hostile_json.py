@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
 
+from evtool.bulk.json_framing import MAX_RECORD_BYTES, JsonFramer
 from evtool.bulk.resource import Resource
 from tests.bulk.imports.conftest import Shop
 
@@ -144,3 +146,28 @@ def test_a_deep_record_is_refused_and_the_next_is_not(shop: Shop) -> None:
     imported = shop.load(things(shop), content)
     assert list(imported.codes) == [1]
     assert shop.values("SELECT id FROM things") == [2]
+
+
+class _Endless:
+    """A stream that says `[`, then a text without an end on one line of 128 MiB, then a record."""
+
+    def __init__(self) -> None:
+        self._parts = iter([b'[{"id":1,"slug":"', *[b"a" * (1 << 20)] * 128, b'\n{"id":2}]'])
+
+    def read(self, size: int = -1, /) -> bytes:  # noqa: ARG002 - less than asked for, as of a pipe
+        return next(self._parts, b"")
+
+
+def test_a_text_without_an_end_does_not_fill_the_memory(shop: Shop) -> None:
+    """Of a line that is broken only its beginning is kept, and the next line is a record again."""
+    framer = JsonFramer(_Endless(), things(shop), array=True, ignore_unknown=False)
+    tracemalloc.start()
+    try:
+        broken, whole = framer
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (broken.line, broken.fault and broken.fault.code, whole.line, whole.fields[0]) == (1, *BAD, 2, b"2")
+    assert broken.raw is not None
+    assert len(broken.raw) == 1000
+    assert peak < 6 * MAX_RECORD_BYTES

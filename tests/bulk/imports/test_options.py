@@ -106,6 +106,20 @@ def test_a_csv_of_rejects_is_mended_and_imported_again(shop: Shop, users: Path) 
     assert shop.rows("SELECT count(*) FROM users") == [(1000,)]
 
 
+def test_a_csv_of_rejects_is_refused_until_it_is_mended(shop: Shop) -> None:
+    """What the report can only describe (bytes that aren't UTF-8, a NUL, the beginning of 8 MiB) is no record to import."""
+    source, target = shop.folder / "users.csv", shop.folder / "refused.csv"
+    long = b"c@x.org," + b"x" * (9 << 20) + b",reader,true\n"
+    source.write_bytes(
+        HEADER.encode() + b",a@x.org,caf\xe9,reader,true\n,b@x.org,n\0l,reader,true\nd@x.org,reader,true,\n," + long
+    )
+    for file in (source, target):
+        done = run(shop, "users", file, "--report", "json", "--reject-file", target)
+        assert json.loads(done.out)["inserted"] == 0
+        assert json.loads(done.out)["rejected"] == 4
+        assert set(json.loads(done.out)["by_code"]) <= {"invalid_csv", "invalid_utf8", "invalid_role", "invalid_active"}
+
+
 def test_an_ndjson_of_rejects_is_mended_and_imported_again(shop: Shop) -> None:
     """A reject has line, errors and raw; the record in raw is imported, once it is mended."""
     target = shop.folder / "refused.ndjson"
