@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from evtool import contract, names, times
 from evtool.errors import NamespaceExists, NamespaceNotFound, NamespaceRefused
 from evtool.model import Namespace
-from evtool.stores.lmdb import layout
+from evtool.stores.lmdb import layout, turns
 from evtool.stores.lmdb.building import Building
 from evtool.stores.lmdb.environment import MAP_SIZE, Environment, Transaction, not_migrated
 from evtool.stores.lmdb.environments import environment
@@ -147,6 +147,7 @@ class Namespaces:
 
         Raises:
             NamespaceNotFound: there is none of that name.
+            StoreTimeout: an import is at work for too long; nothing was removed.
         """
 
         def remove(transaction: Transaction) -> str:
@@ -158,7 +159,9 @@ class Namespaces:
             folder: str = row["folder"]
             return folder
 
-        self._find(name)
+        # before anything is removed: afterwards there would be nothing to try again
+        with turns.importing(self.folder / self._find(name)["folder"]):
+            pass
         folder: str | None = self.registry.write(remove)
         # after the registry has let go of it: a crash in between leaves a folder that nobody looks for
         while folder is not None:
