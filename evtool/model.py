@@ -230,7 +230,7 @@ class NamespaceState:
     """How a namespace, or the registry, stands to what this version ships.
 
     Attributes:
-        name: the namespace; None for the registry.
+        name: the namespace; None for the registry, and for the schemas of bulk imports and jobs.
         schema: its schema.
         structure: the version of its tables; None where there are none.
         pending: the versions of structure still to come, in order.
@@ -258,7 +258,7 @@ class MigrationStep:
     """One thing that a migration did.
 
     Attributes:
-        name: the namespace; None for the registry.
+        name: the namespace; None for the registry, and for the schemas of bulk imports and jobs.
         schema: its schema.
         action: "created", "upgraded", "functions replaced", "roles granted", "current", "left alone", "failed", or
             "not tried" where a canary failed or the server went away before.

@@ -9,7 +9,8 @@ from __future__ import annotations
 from psycopg import sql
 
 from evtool import sqltext
-from evtool.errors import MigrationFailed, NamespaceRefused
+from evtool.errors import DatabaseTooNew, MigrationFailed, NamespaceRefused
+from evtool.model import NamespaceState
 from evtool.stores.postgres import scripts
 from evtool.stores.postgres.connection import Connection
 
@@ -47,6 +48,23 @@ def install(connection: Connection) -> bool:
             connection.execute(scripts.structure(BULK, schema=SCHEMA, name=SCHEMA))
         connection.execute(scripts.behaviour(BULK, schema=SCHEMA, name=SCHEMA))
     return True
+
+
+def state(connection: Connection) -> NamespaceState | None:
+    """How the schema `evtool_bulk` stands to what this version ships; None where it isn't installed."""
+    current = _version(connection, SCHEMA)
+    if current is None:
+        return None
+    # a second to import
+    from evtool.stores.postgres import structure
+
+    found = connection.execute(_BEHAVIOUR).fetchone()
+    functions = "missing" if found is None else "current" if found[0] == sqltext.checksum(BULK) else "outdated"
+    try:
+        pending = tuple(structure.pending(BULK, current, what=f'the schema "{SCHEMA}"'))
+    except DatabaseTooNew as error:
+        return NamespaceState(None, SCHEMA, current, (), functions, note=f"{error.message}; {error.hint}")
+    return NamespaceState(None, SCHEMA, current, pending, functions)
 
 
 def make_tables(connection: Connection, schema: str) -> str:

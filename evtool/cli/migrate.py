@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from evtool.model import MigrationStep, NamespaceState
 
 _UNDONE = {"failed", "not tried"}
-# The registry and a namespace: what most databases have, and sentences tell it better than a table.
-_FEW = 2
+# The registry, a namespace and what bulk tables need: few enough for sentences, which tell it better than a table.
+_FEW = 4
+# What is no namespace, by its schema.
+_OTHERS = {"evtool_bulk": "bulk imports", "evtool_jobs": "bulk jobs"}
 
 
 @click.group(invoke_without_command=True)
@@ -40,7 +42,8 @@ def migrate(
 
     A fresh database gets the registry (schema evtool) and the namespace message_store, with the roles
     message_store_reader and message_store_writer, and the LOGIN role message_store that Message DB's clients use. Run
-    again, it does nothing and says so. Two at once: one waits.
+    again, it does nothing and says so. Two at once: one waits. What bulk imports and jobs need (the schemas evtool_bulk
+    and evtool_jobs) is brought up to date where it is installed, but not with --namespace, nor by --sql.
 
     Each namespace is a transaction of its own, which waits up to 10 seconds for a lock, or as long as the role's
     lock_timeout says. One that fails is reported, and the others go on; then the exit code is 1, and another run does
@@ -73,6 +76,10 @@ def migrate(
         if plan != MigrationPlan():
             store.require(Ability.ADMINISTRATION)
         steps = list(store.administration().migrate(plan)) if many else store.migrate()
+        if many and not names:
+            from evtool.bulk.jobs import upgrading
+
+            steps += upgrading.migrate(settings.dsn(dsn))
     if json_:
         output.as_json([_plain(step) for step in steps])
     else:
@@ -92,8 +99,15 @@ def status(outer_dsn: str | None, dsn: str | None, json_: bool) -> None:
     Example:
       evtool migrate status --dsn postgresql://localhost/shop
     """
-    with open_store(dsn if dsn is not None else outer_dsn) as store:
+    from evtool.store import Ability
+
+    given = dsn if dsn is not None else outer_dsn
+    with open_store(given) as store:
         states = store.migration_status()
+        if Ability.ADMINISTRATION in store.abilities:
+            from evtool.bulk.jobs import upgrading
+
+            states += upgrading.status(settings.dsn(given))
     if json_:
         output.as_json([{**dataclasses.asdict(state), "current": state.current} for state in states])
         return
@@ -102,15 +116,21 @@ def status(outer_dsn: str | None, dsn: str | None, json_: bool) -> None:
     )
     for state in states:
         if state.note:
-            output.talk(f"{state.name or 'registry'}: {state.note}")
+            output.talk(f"{state.name or _what(state)}: {state.note}")
     if any(not (state.current and state.roles) and not state.note for state in states):
         output.talk("To bring it up to date: evtool migrate")
 
 
+def _what(one: NamespaceState | MigrationStep) -> str:
+    """What something is that is no namespace."""
+    return _OTHERS.get(one.schema, "registry")
+
+
 def _status_row(state: NamespaceState) -> tuple[str, ...]:
-    roles = "-" if state.name is None else "yes" if state.roles else "missing"
+    has_roles = state.name is not None or state.schema == "evtool_jobs"
+    roles = "-" if not has_roles else "yes" if state.roles else "missing"
     return (
-        state.name or "(registry)",
+        state.name or f"({_what(state)})",
         state.schema,
         state.structure or "-",
         ", ".join(state.pending) or "-",
@@ -125,13 +145,14 @@ def _show_steps(steps: list[MigrationStep]) -> None:
         for note in step.notes:
             output.talk(f"note: {note}")
         if step.error is not None:
-            output.talk(f'namespace "{step.name}": {exits.one_line(step.error)}')
+            what = _what(step) if step.name is None else f'namespace "{step.name}"'
+            output.talk(f"{what}: {exits.one_line(step.error)}")
     if not changed:
-        namespaces = len(steps) - 1
+        namespaces = sum(step.name is not None for step in steps)
         output.data(f"Nothing to do: the registry and {namespaces} namespace{'s' * (namespaces != 1)} are current.")
     elif len(steps) <= _FEW:
         for step in changed:
-            what = "registry" if step.name is None else f'namespace "{step.name}"'
+            what = _what(step) if step.name is None else f'namespace "{step.name}"'
             version = f", structure {step.structure}" if step.structure else ""
             output.data(f"{what}: {step.action} (schema {step.schema}{version})")
     else:
@@ -144,7 +165,13 @@ def _show_steps(steps: list[MigrationStep]) -> None:
 
 
 def _step_row(step: MigrationStep) -> tuple[str, ...]:
-    return (step.name or "(registry)", step.schema, step.action, step.structure or "-", f"{step.seconds:.2f}")
+    return (
+        step.name or f"({_what(step)})",
+        step.schema,
+        step.action,
+        step.structure or "-",
+        f"{step.seconds:.2f}",
+    )
 
 
 def _plain(step: MigrationStep) -> dict[str, Any]:

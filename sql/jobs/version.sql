@@ -1,4 +1,4 @@
 -- Made by scripts/generate: what this folder holds.
 \set structure '0001'
-\set checksum '75f1bcb85438020cf77372b6e14a6599485416ecc8f72e62cf0213a61189f816'
+\set checksum '332091c5d80b6b8e0661047032bb7f1d70c037827ec6395c8ecf2f1e836e7a09'
 \set evtool_version '0.1.0'

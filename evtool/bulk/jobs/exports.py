@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from evtool import times
 from evtool.bulk import exporting, manifest
 from evtool.bulk.jobs import places
 from evtool.bulk.jobs.holding import Hold
-from evtool.bulk.jobs.model import State
+from evtool.bulk.jobs.model import Claim, State
 from evtool.bulk.jobs.options import Options
 from evtool.bulk.resource import shipped
 from evtool.bulk.selecting import TIME_FIELD, BulkSelection, Condition
@@ -33,6 +34,7 @@ def run(hold: Hold, dsn: str, options: Options) -> State:
     # a name of this claim's own: a worker that was stopped for a while writes to another
     written = output.with_name(f".{output.name}.{claim.job}-{claim.token}")
     started = time.monotonic()
+    _tidy(output, claim)
     try:
         exporting.export_file(
             dsn,
@@ -60,6 +62,16 @@ def run(hold: Hold, dsn: str, options: Options) -> State:
                 Path(left).unlink()
     hold.metrics.exported(claim, described["count"], time.monotonic() - started)
     return state
+
+
+def _tidy(output: Path, claim: Claim) -> None:
+    """Removes what this job's earlier workers left when they were killed; one that was merely stopped is fenced."""
+    # one dot where it was written already, and two while it was
+    mark = re.compile(rf"\.?\.{re.escape(output.name)}\.{claim.job}-(\d{{1,19}})(\..*)?")
+    with contextlib.suppress(OSError):
+        for left in output.parent.iterdir():
+            if (found := mark.fullmatch(left.name)) and int(found[1]) < claim.token:
+                left.unlink(missing_ok=True)
 
 
 def _format(request: dict[str, Any]) -> Format:

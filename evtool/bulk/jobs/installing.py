@@ -11,6 +11,7 @@ from evtool import __version__, sqltext
 from evtool.bulk import installing as bulk
 from evtool.connecting import server_dsn
 from evtool.errors import DatabaseTooNew, MigrationFailed, NamespaceRefused, NotMigrated
+from evtool.model import NamespaceState
 from evtool.stores.postgres import registry, scripts
 from evtool.stores.postgres.connection import Connection, Connector, Notices
 from evtool.stores.postgres.translation import translated
@@ -72,6 +73,30 @@ def install_at(dsn: str) -> tuple[str, list[str]]:
     with contextlib.closing(Connector(server_dsn(dsn)).open()) as connection, translated():
         bulk.install(connection)
         return install(connection)
+
+
+def state(connection: Connection) -> NamespaceState | None:
+    """How the queue stands to what this version ships; None where there is none, or the schema is somebody else's."""
+    row = connection.execute(_EXISTS).fetchone()
+    current = _structure(connection) if row == (True, True) else None
+    if current is None:
+        return None
+    from evtool.stores.postgres import structure
+
+    found = connection.execute(_BEHAVIOUR).fetchone()
+    if found is None:
+        functions = "missing"
+    elif not found[2]:
+        functions = "changed"
+    else:
+        functions = "current" if found[0] == sqltext.checksum(scripts.JOBS) else "outdated"
+    roles = _roles_are_there(connection)
+    try:
+        pending = tuple(structure.pending(scripts.JOBS, current, what="the queue of bulk jobs"))
+    except DatabaseTooNew as error:
+        note = f"{error.message}; {error.hint}"
+        return NamespaceState(None, scripts.JOBS_SCHEMA, current, (), functions, roles, note)
+    return NamespaceState(None, scripts.JOBS_SCHEMA, current, pending, functions, roles)
 
 
 def script() -> str:

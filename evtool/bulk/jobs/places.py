@@ -77,8 +77,20 @@ class Spool:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Makes the folder, for its owner's eyes only."""
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Makes the folder, for its owner's eyes only.
+
+        Raises:
+            FileError: it can't be made, or others may write in it, and so change what is imported.
+        """
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = folder.stat()
+        except OSError as error:
+            raise FileError(f"can't use the spool {folder}: {error.strerror}", hint="name another --spool") from error
+        if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise FileError(
+                f"others may write in the spool {folder}", hint="name a folder of the worker's own: --spool"
+            )
         self._folder = folder
 
     @contextlib.contextmanager

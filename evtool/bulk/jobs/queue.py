@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 from evtool.bulk.jobs import installing
 from evtool.bulk.jobs.model import Batch, Claim, State, Submission
 from evtool.connecting import server_dsn
-from evtool.errors import JobNotFound
+from evtool.errors import JobLost, JobNotFound, JobRefused
 from evtool.stores.postgres.connection import Connection, Connector
 from evtool.stores.postgres.translation import translated
 
@@ -98,16 +98,29 @@ class Queue:
 
     def claim(self, worker: str, lease: timedelta) -> Claim | None:
         """The next job for a worker, or None; a silent predecessor's backend is ended first."""
-        with translated():
-            row = self.connection.execute(_CLAIM, (worker, lease)).fetchone()
-        if row is None:
-            return None
-        # the connection leaves JSON as text
-        loaded = [*row[:5], json.loads(row[5]), None if row[6] is None else json.loads(row[6]), *row[7:]]
-        claim = Claim(*loaded)
-        if claim.stale_pid is not None:
-            self._one("SELECT evtool_jobs.evict(%s, %s)", claim.stale_pid, claim.stale_start)
-        return claim
+        while True:
+            with translated():
+                row = self.connection.execute(_CLAIM, (worker, lease)).fetchone()
+            if row is None:
+                return None
+            try:
+                # the connection leaves JSON as text
+                loaded = [*row[:5], json.loads(row[5]), None if row[6] is None else json.loads(row[6]), *row[7:]]
+            except (ValueError, RecursionError):
+                # nested without end, or a number of thousands of digits: the server takes it, and nobody can do it
+                self._refuse(row[0], row[1])
+                continue
+            claim = Claim(*loaded)
+            if claim.stale_pid is not None:
+                self._one("SELECT evtool_jobs.evict(%s, %s)", claim.stale_pid, claim.stale_start)
+            return claim
+
+    def _refuse(self, job: int, token: int) -> None:
+        message, hint = "the request is nested too deeply, or holds a number that is too long", "see docs/bulk-jobs.md"
+        values = (job, token, JobRefused.code, message, hint)
+        # where another has it by now, that one finds the same
+        with contextlib.suppress(JobLost):
+            self._one("SELECT evtool_jobs.fail(%s, %s, %s, %s, %s, false)", *values)
 
     def heartbeat(self, claim: Claim, lease: timedelta) -> str:
         """Prolongs the lease: `held`, `cancel` or `lost`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 import subprocess
 import threading
 import time
@@ -144,7 +145,8 @@ class Supervisor:
                 if self._hurried.is_set() or time.monotonic() >= deadline:
                     process.kill()
                 self._hurried.wait(_LOOK_SECONDS)
-            well = well and process.returncode == 0
+            # the signal itself ended who had only just begun to start
+            well = well and process.returncode in {0, -signal.SIGTERM}
             self._gone(process.pid)
         self._tell()
         return well

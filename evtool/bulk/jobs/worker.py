@@ -21,6 +21,7 @@ from evtool.bulk.metrics import Metrics
 from evtool.errors import (
     EvtoolError,
     JobLost,
+    JobNotFound,
     PermissionDenied,
     SourceUnreachable,
     StoreError,
@@ -100,8 +101,7 @@ class Worker:
     def _serve(self, connection: Connection, is_wanted: Callable[[], bool]) -> None:
         queue = Queue(connection)
         if self._unfinished is not None:
-            # its batch went with the connection; nobody needs to wait for the lease to run out
-            queue.release(self._unfinished)
+            self._give_back(queue, self._unfinished)
             self._unfinished = None
         while not self._stopped.is_set() and is_wanted():
             claim = queue.claim(self._options.name, self._options.lease)
@@ -115,6 +115,16 @@ class Worker:
             if self._options.drain and not busy and until_next is None:
                 return
             self._listen(connection, pause, is_wanted)
+
+    @staticmethod
+    def _give_back(queue: Queue, claim: Claim) -> None:
+        """Gives back a job whose connection was lost: its batch went with it, and nobody need wait for the lease."""
+        # an attempt: a batch that brings the server down must not do so for ever
+        with contextlib.suppress(JobLost):
+            queue.fail(
+                claim, StoreUnreachable.code, "the connection was lost in the middle of a batch",
+                "look into the server's log", is_transient=True,
+            )  # fmt: skip
 
     def _listen(self, connection: Connection, seconds: float, is_wanted: Callable[[], bool]) -> None:
         """Waits for a notification, but not longer than so many seconds."""
@@ -205,7 +215,11 @@ class Worker:
     @staticmethod
     def _told(queue: Queue, claim: Claim) -> dict[str, float | int | None]:
         """What a log says at the end of a job."""
-        row = queue.status(claim.job)
+        try:
+            row = queue.status(claim.job)
+        except JobNotFound:
+            # purged as soon as it was over
+            return {}
         rates = {name: float(row[name]) for name in ("rows_per_second", "error_rate") if row[name] is not None}
         return {name: row[name] for name in ("total", "accepted", "rejected", "errors", "failed_batches")} | rates
 

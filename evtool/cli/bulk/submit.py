@@ -23,7 +23,8 @@ def submit() -> None:
     """Queue an import or an export, to be done by `evtool bulk worker`.
 
     The job's number goes to stdout. Files are the workers': their paths must be right on the workers' machines, below
-    a folder that these were started with.
+    a folder that these were started with. A job keeps each batch that it has entered, so there is no --atomic and no
+    --dry-run here: `evtool bulk import` has both.
     """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -105,9 +106,11 @@ def worker(child: str | None, dsn: str | None, log_format: str, **given: Any) ->
 
 def _work(dsn: str, child: str, given: dict[str, Any]) -> None:
     """Is one of the processes."""
+    from evtool.bulk import logs
     from evtool.bulk.jobs.options import Options
     from evtool.bulk.jobs.worker import Worker
     from evtool.bulk.remote import Limits
+    from evtool.errors import EvtoolError
 
     number, _, parent = child.partition(":")
     spool = given["spool"] or Path(tempfile.gettempdir()) / f"evtool-spool-{os.getuid()}"
@@ -123,7 +126,18 @@ def _work(dsn: str, child: str, given: dict[str, Any]) -> None:
     )
     worker = Worker(dsn, how)
     _on_signals(worker.stop)
-    worker.run(is_wanted=lambda: os.getppid() == int(parent))
+    try:
+        worker.run(is_wanted=lambda: os.getppid() == int(parent))
+    except EvtoolError as error:
+        caught: Exception = error
+        told = {"error": error.code, "message": error.message, "hint": error.hint}
+    except Exception as error:  # noqa: BLE001 - told like all else in the log, and the supervisor starts another
+        caught = error
+        told = {"error": "INTERNAL", "message": f"internal error ({type(error).__name__})"}
+    else:
+        return
+    logging.getLogger(f"{logs.NAME}.worker").error("worker failed", extra=logs.fields(**told), exc_info=caught)
+    raise click.exceptions.Exit(exits.FAILED)
 
 
 def _supervise(dsn: str, log_format: str, given: dict[str, Any]) -> int:

@@ -47,6 +47,16 @@ BEGIN
   IF jsonb_typeof(request) IS DISTINCT FROM 'object' THEN
     RAISE EXCEPTION 'A request is a JSON object' USING CONSTRAINT = 'job_request';
   END IF;
+  -- everybody who may look at jobs could read it
+  IF request ->> 'source' ~ '^[[:space:]]*[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*@' THEN
+    RAISE EXCEPTION 'The URL has a user name or a password in it' USING CONSTRAINT = 'job_request';
+  END IF;
+  IF NOT isfinite(run_at) THEN
+    RAISE EXCEPTION 'A job begins at a time, and not at %', run_at USING CONSTRAINT = 'job_request';
+  END IF;
+  IF max_attempts < 1 THEN
+    RAISE EXCEPTION 'A job has at least one attempt, and not %', max_attempts USING CONSTRAINT = 'job_request';
+  END IF;
   IF octet_length(idempotency_key) NOT BETWEEN 1 AND 500 THEN
     RAISE EXCEPTION 'An idempotency key has 1 to 500 bytes; this one has %', octet_length(idempotency_key)
       USING CONSTRAINT = 'job_key';

@@ -13,6 +13,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from evtool.bulk.jobs.model import Submission
+from evtool.bulk.jobs.queue import Queue
 from tests.bulk.jobs.web import Web
 from tests.bulk.jobs.workers import Workers, until, users
 from tests.cli.running import Cli, assert_one_line
@@ -105,7 +107,7 @@ def test_hostile_bytes_are_in_the_report(
 
 
 def test_jobs_reach_only_files_that_they_may(
-    cli: Cli, submit: Callable[..., int], workers: Workers, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    queue: Queue, workers: Workers, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """A file elsewhere, a link that leads out, a folder and a device are refused, to read and to write."""
     outside = tmp_path_factory.mktemp("outside")
@@ -113,15 +115,15 @@ def test_jobs_reach_only_files_that_they_may(
     (tmp_path / "link.csv").symlink_to(outside / "users.csv")
     (tmp_path / "out").symlink_to(outside)
     (tmp_path / "folder").mkdir()
-    jobs = [
-        *(submit("import", "users", source) for source in (outside / "users.csv", tmp_path / "link.csv")),
-        *(submit("import", "users", source) for source in (tmp_path / "folder", tmp_path / "none.csv", "/dev/zero")),
-        *(submit("export", "users", "-o", output) for output in (outside / "x.csv", tmp_path / "out" / "x.csv")),
-        *(submit("export", "users", "-o", output) for output in (tmp_path / "folder", tmp_path / "link.csv")),
-        submit("import", "users", f"{tmp_path}/../{outside.name}/users.csv"),
+    sources = [
+        *(outside / "users.csv", tmp_path / "link.csv", tmp_path / "folder", tmp_path / "none.csv"),
+        *("/dev/zero", f"{tmp_path}/../{outside.name}/users.csv"),
     ]
+    outputs = [outside / "x.csv", tmp_path / "out" / "x.csv", tmp_path / "folder", tmp_path / "link.csv"]
+    jobs = [queue.submit(Submission("import", "users", {"source": str(source)}))[0] for source in sources]
+    jobs += [queue.submit(Submission("export", "users", {"output": str(output)}))[0] for output in outputs]
     workers.drain()
-    assert [(_status(cli, job)["state"], _status(cli, job)["error_code"]) for job in jobs] == [
+    assert [(queue.status(job)["state"], queue.status(job)["error_code"]) for job in jobs] == [
         ("failed", "FILE")
     ] * len(jobs)
     assert list(outside.iterdir()) == [outside / "users.csv"]
@@ -191,7 +193,9 @@ def _kill(pid: int) -> bool:
     return True
 
 
-def test_too_many_rejects_fail_the_job(cli: Cli, submit: Callable[..., int], workers: Workers, tmp_path: Path) -> None:
+def test_too_many_rejects_fail_the_job(
+    queue: Queue, submit: Callable[..., int], workers: Workers, tmp_path: Path
+) -> None:
     """--max-errors ends an import behind the batch that has one too many, by number or by share."""
     path = users(tmp_path / "users.csv", 1000, bad_every=10)
     limits = {"15": 200, "5%": 100, "100": 1000, "10%": 1000}
@@ -200,7 +204,7 @@ def test_too_many_rejects_fail_the_job(cli: Cli, submit: Callable[..., int], wor
         for limit in limits
     ]
     workers.drain()
-    rows = [_status(cli, job) for job in jobs]
+    rows = [queue.status(job) for job in jobs]
     assert [row["total"] for row in rows] == list(limits.values())
     assert [row["error_code"] for row in rows] == ["TOO_MANY_REJECTS"] * 2 + [None] * 2
 
@@ -228,10 +232,11 @@ def test_watching_ends_with_the_job_and_its_exit_code(
     assert [line.split()[0] for line in table.splitlines()] == ["JOB", *map(str, sorted(codes, reverse=True))]
 
 
-def test_jobs_are_listed_by_state_and_resource(cli: Cli, submit: Callable[..., int]) -> None:
+def test_jobs_are_listed_by_state_and_resource(cli: Cli, queue: Queue) -> None:
     """The newest first, only those that are wanted, and at most so many."""
-    jobs = [submit("import", name, "https://example.org/x.csv") for name in ("users", "articles", "users")]
-    cli("bulk", "cancel", str(jobs[2])).ok()
+    request = {"source": "https://example.org/x.csv"}
+    jobs = [queue.submit(Submission("import", name, request))[0] for name in ("users", "articles", "users")]
+    queue.cancel(jobs[2])
 
     def listed(*arguments: str) -> list[int]:
         return [row["job"] for row in json.loads(cli("bulk", "jobs", "--json", *arguments).ok().out)]
@@ -293,7 +298,7 @@ def test_a_database_without_a_queue_says_how_to_get_one(empty_dsn: str) -> None:
 
 
 def test_a_request_that_psql_wrote_is_looked_at_by_the_worker(
-    cli: Cli, session: psycopg.Connection, workers: Workers, tmp_path: Path
+    queue: Queue, session: psycopg.Connection, workers: Workers, tmp_path: Path
 ) -> None:
     """What was never checked on its way into the queue fails the job, whatever is in it, and not the worker."""
     users(tmp_path / "users.csv", 3)
@@ -312,14 +317,46 @@ def test_a_request_that_psql_wrote_is_looked_at_by_the_worker(
             '{"source": "file:///etc/passwd"}',
         ),
         '{"source": "/x", "batch_size": 1e9}',
+        # what the server takes for JSON and Python does not
+        '{"source": "/x", "batch_size": ' + "9" * 5000 + "}",
+        '{"source": "/x", "where": ' + "[" * 3000 + "]" * 3000 + "}",
     ]
     for request in (*bad, good):
         session.execute("SELECT evtool_jobs.submit('import', 'users', %s::jsonb)", (request,))
     session.execute("SELECT evtool_jobs.submit('import', 'nosuch', %s::jsonb)", (good,))
     session.execute("SELECT evtool_jobs.submit('import', '../../etc/x.toml', %s::jsonb)", (good,))
     started = workers.drain()
-    rows = [_status(cli, job) for job in range(1, len(bad) + 4)]
+    rows = [queue.status(job) for job in range(1, len(bad) + 4)]
     assert [row["state"] for row in rows] == ["failed"] * len(bad) + ["completed", "failed", "failed"]
     assert {row["error_code"] for row in rows[: len(bad)]} <= {"JOB_REFUSED", "SOURCE_REFUSED"}
     assert "INTERNAL" not in {row["error_code"] for row in rows}
     assert started.events("worker ended") == []
+
+
+def test_a_killed_worker_s_half_export_is_cleared_away(
+    submit: Callable[..., int], workers: Workers, tmp_path: Path
+) -> None:
+    """What earlier workers of an export left beside its place is gone when a later one is done; nothing else is."""
+    output = tmp_path / "out.csv"
+    job = submit("export", "users", "-o", output)
+    left = [f".out.csv.{job}-0", f".out.csv.{job}-0.manifest.json", f"..out.csv.{job}-0.123.partial"]
+    others = [f".out.csv.{job}-7", f".out.csv.{job + 1}-0", ".out.csv.mine", f".other.csv.{job}-0"]
+    for name in (*left, *others):
+        (tmp_path / name).write_text("half")
+    workers.drain()
+    assert {path.name for path in tmp_path.iterdir()} == {"out.csv", "out.csv.manifest.json", *others}
+
+
+def test_a_spool_that_others_may_write_in_is_not_used(
+    cli: Cli, submit: Callable[..., int], workers: Workers, tmp_path: Path
+) -> None:
+    """Whoever may write in the spool could change what is imported: the job fails and nothing is fetched."""
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool").chmod(0o777)
+    with Web(b"x") as web:
+        job = submit("import", "users", web.url())
+        workers.drain("--allow-private")
+        assert web.requests == []
+    row = _status(cli, job)
+    assert (row["state"], row["error_code"]) == ("failed", "FILE")
+    assert "spool" in row["error_message"]

@@ -115,10 +115,15 @@ def test_a_key_that_is_not_committed_yet_is_waited_for(sessions: Sessions) -> No
         ({"idempotency_key": ""}, "job_key"),
         ({"idempotency_key": "é" * 251}, "job_key"),
         ({"after": [99]}, "job_after"),
+        ({"max_attempts": 0}, "job_request"),
+        ({"run_at": "infinity"}, "job_request"),
+        ({"run_at": "-infinity"}, "job_request"),
+        ({"request": {"source": "https://user:secret@host/x"}}, "job_request"),
+        ({"request": {"source": "HTTP://token@host"}}, "job_request"),
     ],
 )
 def test_what_is_no_job_is_refused(session: psycopg.Connection, given: dict[str, Any], mark: str) -> None:
-    """A job without kind, resource or request, with an impossible key, or after a job that there isn't, is not queued."""
+    """A job without kind, resource or request, with an impossible key or time, or a password, is not queued."""
     assert refused(session, **given) == mark
     assert session.execute("SELECT count(*) FROM evtool_jobs.jobs").fetchone() == (0,)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -26,7 +27,7 @@ class Web:
         requests: the Range of each request, or None.
     """
 
-    def __init__(self, content: bytes = b"") -> None:
+    def __init__(self, content: bytes = b"", tls: ssl.SSLContext | None = None) -> None:
         self.content = content
         self.etag = True
         self.ranges = True
@@ -52,6 +53,13 @@ class Web:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        self._scheme = "https" if tls else "http"
+        if tls is not None:
+            # the handshake in the thread of its connection, where a failure is that connection's
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True
+            )
+            self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property
@@ -61,7 +69,7 @@ class Web:
 
     def url(self, path: str = "/file.csv", host: str = "127.0.0.1") -> str:
         """Of a path."""
-        return f"http://{host}:{self.port}{path}"
+        return f"{self._scheme}://{host}:{self.port}{path}"
 
     def redirect(self, path: str, to: str, status: int = 302) -> None:
         """Lets a path lead to another place."""
