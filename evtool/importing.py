@@ -142,18 +142,22 @@ def _last_batch(store: Store, plan: ImportPlan) -> ImportRecord | None:
         InvalidArgument: another resumable import is not complete, or this one was begun with other options.
     """
     last: dict[str, ImportRecord] = {}
+    given_up = 0
     for record in store.import_records():
         if record.replaced:
             last.clear()
         elif record.fingerprint is not None:
             last[record.fingerprint] = record
+        else:
+            # who imports without --resume behind an interruption, as a mended file is, has gone on in another way
+            given_up = record.number
     own = last.pop(plan.fingerprint or "", None)
-    other = next((record for record in last.values() if not record.complete), None)
+    other = next((record for record in last.values() if not record.complete and record.number > given_up), None)
     if own is None and other is not None:
         what = "has changed since its import began" if other.source == plan.source else "is another file"
         raise InvalidArgument(
             f'{plan.source} {what}: the import of "{other.source}" was interrupted behind line {other.last_line}',
-            hint="finish that one with its own file, or import without --resume",
+            hint="finish that one with its own file; or import without --resume, a mended file with --on-conflict skip",
         )
     if own is not None and not own.complete and own.options != plan.options:
         raise InvalidArgument(

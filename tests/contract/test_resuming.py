@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import random
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from evtool import ndjson
 from evtool.errors import FileError, ImportRefused, InvalidArgument, WriteConflict
 from evtool.importing import import_file, import_in_batches
 from evtool.imports import ImportPlan, OnConflict
@@ -144,6 +146,18 @@ def test_another_file_is_refused_while_one_is_unfinished(store: Store, write: Wr
     assert (file_of(store), ledger(store)) == before
     assert import_in_batches(store, write(content), SIZE, resume=True).resumed_behind == 1000
     import_in_batches(store, write(lines([2001])), SIZE, resume=True)
+
+
+def test_a_mended_file_lets_others_be_resumed_again(store: Store, write: Write) -> None:
+    """A file with a faulty line, mended and imported without --resume, stands in the way of no other file."""
+    content = lines(range(1, 2001))
+    with pytest.raises(ImportRefused):
+        import_in_batches(store, write(content + b'{"broken'), SIZE, resume=True)
+    with pytest.raises(InvalidArgument):
+        import_in_batches(store, write(lines([2002])), SIZE, resume=True)
+    mended = store.import_batch(ndjson.read(io.BytesIO(content + lines([2001]))), SKIP)
+    assert (mended.imported, mended.skipped) == (1, 2000)
+    assert import_in_batches(store, write(lines([2002])), SIZE, resume=True).imported == 1
 
 
 def test_other_options_are_refused(store: Store, write: Write) -> None:
