@@ -27,12 +27,9 @@ _BEGIN = """
 _DONE = """
     SELECT batch, last_record, digest FROM evtool_bulk.batches WHERE import_id = %s ORDER BY batch DESC LIMIT 1
 """
-_HOLD = """
-    SELECT COALESCE((SELECT max(batch) FROM evtool_bulk.batches AS b WHERE b.import_id = i.import_id), 0)
-    FROM evtool_bulk.imports AS i
-    WHERE import_id = %s AND delivered_at IS NULL
-    FOR UPDATE
-"""
+# Two statements: one that has waited for a lock still sees what was there before it.
+_HOLD = "SELECT FROM evtool_bulk.imports WHERE import_id = %s AND delivered_at IS NULL FOR UPDATE"
+_LAST = "SELECT COALESCE(max(batch), 0) FROM evtool_bulk.batches WHERE import_id = %s"
 # One statement: what was refused, and that the batch is done.
 _RECORD = sql.SQL("""
     WITH kept AS (
@@ -140,8 +137,8 @@ class Ledger:
         Raises:
             WriteConflict: another process goes on with the same import.
         """
-        row = self._connection.execute(_HOLD, (self._id,)).fetchone()
-        if row is None or row[0] != done:
+        held = self._connection.execute(_HOLD, (self._id,)).fetchone() is not None
+        if not held or self._connection.execute(_LAST, (self._id,)).fetchone() != (done,):
             raise WriteConflict(
                 "another process imports the same file into the same table", hint="wait for it, then run this again"
             )

@@ -248,12 +248,16 @@ class Statements(Judgement):
         )
 
     def _replace(self) -> _Sql:
-        """Upserts: a record whose key comes again in the same range waits for the next round."""
+        """Upserts: a record whose key comes again in the same range waits for the next round.
+
+        Where records of one range have the same primary key and not the same natural one, an update would pass over
+        that: they are parted, so that each is judged by what came before it.
+        """
         names = _COMMA.join(map(sql.Identifier, self._numbers))
         kept = {*self.key, *self._resource.key}
         changed = [name for name in self.given if name in self._numbers and name not in kept] or list(self.key)
         return sql.SQL(
-            """_evtool_new := 0;
+            """{parted}_evtool_new := 0;
       _evtool_changed := 0;
       FOR _evtool_round IN
         SELECT DISTINCT row_number() OVER (PARTITION BY {key} ORDER BY _evtool_n)
@@ -276,6 +280,7 @@ class Statements(Judgement):
         FROM done;
       END LOOP;"""
         ).format(
+            parted=self._parted(),
             key=_COMMA.join(self._key_of(self.key)),
             verdicts=_temp(self._verdicts),
             target=self._self,
@@ -284,6 +289,23 @@ class Statements(Judgement):
             changes=_COMMA.join(
                 sql.SQL("{} = excluded.{}").format(sql.Identifier(name), sql.Identifier(name)) for name in changed
             ),
+        )
+
+    def _parted(self) -> _Sql:
+        if self._resource.key == self.key or not set(self._resource.key) <= set(self.given):
+            return sql.SQL("")
+        return sql.SQL(
+            """IF _evtool_low < _evtool_high AND EXISTS (
+        SELECT FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[]
+        GROUP BY {primary} HAVING count(DISTINCT ROW({key})) > 1
+      ) THEN
+        RAISE unique_violation;
+      END IF;
+      """
+        ).format(
+            verdicts=_temp(self._verdicts),
+            primary=_COMMA.join(self._key_of(self._resource.key)),
+            key=_COMMA.join(self._key_of(self.key)),
         )
 
     def _overriding(self) -> _Sql:

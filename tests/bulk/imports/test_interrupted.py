@@ -162,6 +162,32 @@ def test_a_process_that_was_overtaken_does_not_commit(shop: Shop, command: list[
     assert shop.rows("SELECT count(*) FROM things") == [(RECORDS - 10,)]
 
 
+def test_the_same_command_twice_at_once(shop: Shop, command: list[str]) -> None:
+    """One of the two imports all records; the other, which has waited for it, says that it was not the only one."""
+    cli = Cli(shop.dsn)
+    shop.run("CREATE TABLE gate ()")
+    shop.run(
+        "CREATE FUNCTION pass() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        f" IF NEW.id = {BATCH + 1} THEN LOCK TABLE {shop.schema}.gate; END IF; RETURN NEW; END $$"
+    )
+    shop.run("CREATE TRIGGER gate BEFORE INSERT ON things FOR EACH ROW EXECUTE FUNCTION pass()")
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with psycopg.connect(shop.dsn) as keeper:
+        keeper.execute(f"LOCK TABLE {shop.schema}.gate")
+        both = []
+        for number in (1, 2):
+            both.append(cli.start(*command))
+            deadline = time.monotonic() + SECONDS
+            while shop.values(waiting) != [number]:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+    said = [process.communicate(timeout=SECONDS) for process in both]
+    codes = [process.returncode for process in both]
+    assert sorted(codes) == [4, 5]
+    assert b"CONFLICT" in said[codes.index(4)][1]
+    complete(shop, said[codes.index(5)][0].decode())
+
+
 def test_a_server_session_that_ends_is_no_verdict(shop: Shop, command: list[str]) -> None:
     """The connection is lost in a batch: exit code 3, no record is blamed, and the same command goes on."""
     cli = Cli(shop.dsn)

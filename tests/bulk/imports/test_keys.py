@@ -105,6 +105,17 @@ def test_upsert_replaces_one_after_the_other(shop: Shop, batch: int) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("batch", [1, 2, 3, 100])
+def test_upsert_with_the_id_of_another_record(shop: Shop, batch: int) -> None:
+    """A record with the id of one whose natural key differs is refused, be that one in the table or in the same batch."""
+    name, described = things(shop)
+    shop.load(described, (HEADER + "1,a,old\n").encode())  # type: ignore[arg-type]
+    content = HEADER + "7,b,new\n1,b,no\n7,a,no\n7,B,newer\n8,a,new\n"
+    imported = shop.load(described, content.encode(), upsert=True, batch=batch)  # type: ignore[arg-type]
+    assert imported.codes == {3: ["duplicate_id"], 4: ["duplicate_id"]}
+    assert shop.rows(f"SELECT id, slug, kind FROM {name} ORDER BY id") == [(1, "a", "new"), (7, "b", "newer")]
+
+
 def test_a_key_of_several_columns(shop: Shop) -> None:
     """All columns of a key together are what no two records share; a missing one clashes with nothing."""
     described = shop.table("a integer, b text, c date, PRIMARY KEY (a, b), UNIQUE (b, c)")
