@@ -33,6 +33,8 @@ from evtool.stores.postgres.translation import translated
 
 _LOG = logging.getLogger(f"{logs.NAME}.worker")
 
+# Lost against another, short of something, shutting down, or broken: nothing that the job has done wrong.
+_PASSING = ("08", "40", "53", "55P03", "57", "58", "XX")
 # A worker that waits looks so often whether it shall stop.
 _SLICE_SECONDS = 0.25
 _FIRST_PAUSE_SECONDS = 0.5
@@ -192,7 +194,7 @@ class Worker:
         except EvtoolError as error:
             hold.check_held()
             self._require_connection(queue, error)
-            transient = isinstance(error, StoreTimeout | SourceUnreachable) or type(error) is StoreError
+            transient = _may_pass(error)
             _LOG.warning(
                 "job failed", extra=logs.fields(job=claim.job, error=error.code, message=error.message), exc_info=True
             )
@@ -222,6 +224,16 @@ class Worker:
             return {}
         rates = {name: float(row[name]) for name in ("rows_per_second", "error_rate") if row[name] is not None}
         return {name: row[name] for name in ("total", "accepted", "rejected", "errors", "failed_batches")} | rates
+
+
+def _may_pass(error: EvtoolError) -> bool:
+    """Whether the same job may do better later."""
+    if isinstance(error, StoreTimeout | SourceUnreachable):
+        return True
+    cause = error.__cause__
+    if type(error) is not StoreError or not isinstance(cause, psycopg.Error):
+        return False
+    return cause.sqlstate is None or cause.sqlstate.startswith(_PASSING)
 
 
 def _cancel(connection: Connection) -> None:

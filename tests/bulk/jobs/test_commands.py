@@ -330,6 +330,8 @@ def test_a_request_that_psql_wrote_is_looked_at_by_the_worker(
     assert [row["state"] for row in rows] == ["failed"] * len(bad) + ["completed", "failed", "failed"]
     assert {row["error_code"] for row in rows[: len(bad)]} <= {"JOB_REFUSED", "SOURCE_REFUSED"}
     assert "INTERNAL" not in {row["error_code"] for row in rows}
+    # what is wrong with a request does not get better by waiting
+    assert {row["attempts"] for row in rows} == {1}
     assert started.events("worker ended") == []
 
 
