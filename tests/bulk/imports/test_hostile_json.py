@@ -116,6 +116,7 @@ def test_values_arrive_as_they_are_written(shop: Shop) -> None:
         pytest.param(b'[\r\n{"id":1},\r\n{"id":2}\r\n]\r\n', {}, [1, 2], id="CRLF"),
         pytest.param(b'{"id":1}\r\n\r\n \n{"id":2}\r\n', {}, [1, 2], id="CRLF and blank lines"),
         pytest.param(b'[{"id":1},\n{"id":2}', {2: BAD}, [1, 2], id="the array is not closed"),
+        pytest.param(b'[{"id":1},,{"id":2} {"id":3},]', {}, [1, 2, 3], id="commas between records"),
         pytest.param(b'[{"id":1},\n{"id":2,', {2: BAD}, [1], id="cut off in a record"),
         pytest.param(b'[{"id":1},\n{"id":2,"slug":"x', {2: BAD}, [1], id="cut off in a text"),
         pytest.param(b'[{"id":1}]\n{"id":2}', {2: BAD}, [1], id="something behind the array"),
