@@ -36,8 +36,8 @@ def doctor(name: str | None, fix: bool, busy: int, json_: bool, dsn: str | None)
     """Look a database over: what is wrong, why it matters, and how to mend it.
 
     Looks at the sequence and the positions, functions, tables, indexes and grants, the plans of the reads, vacuum, busy
-    transactions and the server's settings. Changes nothing unless --fix is given. Exit code 4 when there is a problem or
-    a warning; notes are worth knowing only. What the role may not see is told on stderr.
+    transactions and the server's settings. Changes nothing unless --fix is given. Exit code 4 when there is a problem
+    or a warning; notes are worth knowing only. What the role may not see is told on stderr.
 
     --fix moves a sequence up, builds indexes concurrently, gives grants anew, replaces functions that were changed by
     hand, and vacuums. It never deletes a message.
@@ -69,14 +69,14 @@ def doctor(name: str | None, fix: bool, busy: int, json_: bool, dsn: str | None)
 
 def _show_mended(one: Mended) -> None:
     what = f"{one.finding.code} ({one.finding.namespace or 'database'})"
-    output.data(f"mended   {what}: {one.done}" if one.error is None else f"failed   {what}: {one.error}")
+    output.data(f"mended   {what}: {one.done}" if one.error is None else f"failed   {what}: {_line(one.error)}")
 
 
 def _show(diagnosis: Diagnosis) -> None:
     for finding in diagnosis.findings:
         output.data(f"{finding.severity:<8} {finding.code} ({finding.namespace or 'database'}): {_line(finding.what)}")
         for number, line in enumerate(finding.cure.split("\n")):
-            output.data(f"{'' if number else 'cure:':>15} {line}")
+            output.data(f"{'' if number else 'cure:':>15} {_line(line)}")
     for line in diagnosis.unseen:
         output.talk(f"not looked at: {_line(line)}")
     if not diagnosis.findings:

@@ -1,4 +1,4 @@
-"""What a DBA asks of a PostgreSQL database: fleets, roles, adoption, a doctor. See `Administration` for what each does."""
+"""What a DBA asks of a PostgreSQL database: see `Administration` for what each method does."""
 
 from __future__ import annotations
 

@@ -59,8 +59,8 @@ def check_holes(connection: Connection, target: Target) -> Iterator[Found]:
     explained = streams - unexplained
     if explained:
         what = (
-            f"{explained} streams have holes in their positions, {lacking - lost} messages in all, that imports of a part "
-            "of a store left: they are as they should be"
+            f"{explained} streams have holes in their positions, {lacking - lost} messages in all, that imports of a "
+            "part of a store left: they are as they should be"
         )
         cure = "to have those streams whole, import all of their messages"
         yield found(Severity.NOTE, "sparse-import", target, what, cure)
@@ -69,7 +69,7 @@ def check_holes(connection: Connection, target: Target) -> Iterator[Found]:
             f"{unexplained} streams have holes in their positions, {lost} messages in all, that no import on record "
             f'explains, the first "{first}": messages were deleted, or came by another way'
         )
-        cure = "compare with an export or a backup: evtool verify FILE; evtool import --on-conflict skip puts back what it has"
+        cure = "compare with an export: evtool verify FILE; evtool import --on-conflict skip puts back what it has"
         yield found(Severity.WARNING, "stream-holes", target, what, cure)
 
 
@@ -122,8 +122,8 @@ def check_vacuum(connection: Connection, target: Target) -> Iterator[Found]:
             yield found(Severity.WARNING, "insert-scale-factor", target, what, cure, _execute(cure))
         if pages >= _PAGES and (visible * 2 < pages or counted < 0):
             what = (
-                f"vacuum has seen {visible} of {pages} pages: reads by an index visit the table as well, and the index by "
-                "time has no summaries of the others"
+                f"vacuum has seen {visible} of {pages} pages: reads by an index visit the table as well, and the "
+                "index by time has no summaries of the others"
             )
             yield found(Severity.WARNING, "not-vacuumed", target, what, vacuum, _execute(vacuum))
         if dead > _DEAD_ROWS and dead > _DEAD_PART * (dead + live):
