@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from evtool.findings import Diagnosis, Mended
 from evtool.model import MigrationPlan, MigrationStep
 
 Right = Literal["read", "write"]
@@ -32,7 +33,7 @@ class Member:
 
 
 class Administration(abc.ABC):
-    """Fleets of namespaces, roles, and the adoption of what another tool installed.
+    """Fleets of namespaces, roles, the adoption of what another tool installed, and a doctor.
 
     Every method may raise StoreUnreachable, StoreTimeout, PermissionDenied and NotMigrated.
     """
@@ -105,4 +106,25 @@ class Administration(abc.ABC):
 
         Raises:
             NamespaceRefused, NamespaceExists: as for `adopt`.
+        """
+
+    @abc.abstractmethod
+    def diagnose(self, name: str | None, busy: timedelta) -> Diagnosis:
+        """What is wrong with a namespace or with all, and with what they share. Changes nothing.
+
+        Args:
+            name: the namespace; None is all of them.
+            busy: transactions that are younger are not told.
+
+        Raises:
+            NamespaceNotFound: there is no such namespace.
+        """
+
+    @abc.abstractmethod
+    def mend(self, name: str | None) -> Iterator[Mended]:
+        """Mends what `diagnose` finds and calls fixable, one after the other, as they end, failures included.
+
+        Raises:
+            NamespaceNotFound: there is no such namespace.
+            ServerUnsuitable: behind a pooler.
         """

@@ -49,6 +49,9 @@ class Ability(enum.Enum):
     ADMINISTRATION = "roles and fleets"
     """`administration`: what those who run a database server ask for."""
 
+    DOCTOR = "doctor"
+    """`administration().diagnose` and `mend`."""
+
 
 _PLAN = ImportPlan()
 

@@ -23,6 +23,7 @@ _COMMANDS = {
     "verify": "evtool.cli.verify:verify",
     "copy": "evtool.cli.copy:copy",
     "bulk": "evtool.cli.bulk.group:bulk",
+    "doctor": "evtool.cli.doctor:doctor",
     "db": "evtool.cli.db:db",
 }
 

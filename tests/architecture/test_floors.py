@@ -15,7 +15,7 @@ PACKAGE = ROOT / "evtool"
 FLOORS: list[set[str]] = [
     {"errors", "settings", "sqltext", "progress"},
     {"names", "times", "json_values"},
-    {"model", "imports"},
+    {"model", "imports", "findings"},
     {"ndjson", "contract"},
     {"compression"},
     {"pumping"},
@@ -27,7 +27,7 @@ FLOORS: list[set[str]] = [
     {"connecting"},
     {"increments"},
     {"resuming"},
-    {"exporting", "importing", "verifying", "copying", "migrating", "namespaces", "bulk"},
+    {"exporting", "importing", "verifying", "copying", "migrating", "namespaces", "diagnosing", "bulk"},
     {"testing"},
     {"cli"},
     {"__main__"},

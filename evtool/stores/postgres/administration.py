@@ -1,4 +1,4 @@
-"""What a DBA asks of a PostgreSQL database: fleets, roles, adoption. See `Administration` for what each does."""
+"""What a DBA asks of a PostgreSQL database: see `Administration` for what each method does."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from evtool.administration import Administration, Member, Right
+from evtool.findings import Diagnosis, Mended
 from evtool.model import MigrationPlan, MigrationStep
 from evtool.stores.postgres import registry, roles
 from evtool.stores.postgres.connection import Connection, Connector
@@ -59,6 +60,20 @@ class PostgresAdministration(Administration):
 
         with self._open() as connection:
             return adoption.script(connection, schema, name)
+
+    def diagnose(self, name: str | None, busy: timedelta) -> Diagnosis:
+        """See `Administration.diagnose`."""
+        from evtool.stores.postgres import doctor
+
+        with self._open() as connection:
+            return doctor.diagnose(connection, name, busy)
+
+    def mend(self, name: str | None) -> Iterator[Mended]:
+        """See `Administration.mend`."""
+        from evtool.stores.postgres import doctor
+
+        with self._open() as connection:
+            yield from doctor.mend(connection, name)
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[Connection]:
