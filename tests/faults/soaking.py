@@ -6,6 +6,7 @@ is random comes from the trial's seed, but for the machine's own pace. `scripts/
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import gzip
 import hashlib
@@ -89,7 +90,7 @@ def trial(rig: Rig, case: Case, seed: int) -> str:
         run.remove()
 
 
-class _Run:
+class _Run(abc.ABC):
     """A command that is disturbed, and run again."""
 
     def __init__(self, rig: Rig, case: Case) -> None:
@@ -99,18 +100,18 @@ class _Run:
         self.error = b""
         self.killed = False
 
+    @abc.abstractmethod
     def command(self) -> list[str]:
         """The command that is disturbed, and run again."""
-        raise NotImplementedError
 
     def repeat(self) -> None:
         """The same command, undisturbed."""
         done = Cli()(*self.command())
         self.promise(done.code == 0, f"the next try failed: {done.err}")
 
+    @abc.abstractmethod
     def measured(self) -> float:
         """How long the command takes undisturbed."""
-        raise NotImplementedError
 
     def disturb(self, chance: random.Random) -> None:
         """Runs the command, kills at a random moment, and waits until both sides have ended or are well again."""
@@ -159,9 +160,9 @@ class _Run:
             return pid
         return None
 
+    @abc.abstractmethod
     def judge(self) -> str:
         """Checks what must hold, and says what became of it."""
-        raise NotImplementedError
 
     def remove(self) -> None:
         """Takes away what the trial has made."""
