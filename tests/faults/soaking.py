@@ -164,7 +164,7 @@ class _Run(abc.ABC):
     def judge(self) -> str:
         """Checks what must hold, and says what became of it."""
 
-    def remove(self) -> None:
+    def remove(self) -> None:  # noqa: B027 - most leave nothing
         """Takes away what the trial has made."""
 
     def promise(self, holds: bool, text: str) -> None:
