@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import abc
 import contextlib
-import enum
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
 from evtool import ndjson
+from evtool.abilities import Ability
 from evtool.administration import Administration
 from evtool.errors import NotAble
 from evtool.imports import ImportPlan, ImportRecord, ImportSummary
@@ -33,25 +33,7 @@ from evtool.model import (
 )
 from evtool.ndjson import Record
 
-
-class Ability(enum.Enum):
-    """What a store may be able to do beyond the contract. Callers ask for it, and never for the kind of the store."""
-
-    SQL_CONDITION = "SQL condition"
-    """`condition` in reads, where the database's settings allow it."""
-
-    PARALLEL_EXPORT = "export over several connections"
-    """An export's `jobs`."""
-
-    SQL_SCRIPTS = "SQL to print"
-    """Migrations and namespaces as SQL for psql: `--sql`."""
-
-    ADMINISTRATION = "roles and fleets"
-    """`administration`: what those who run a database server ask for."""
-
-    DOCTOR = "doctor"
-    """`administration().diagnose` and `mend`."""
-
+__all__ = ["Ability", "Store"]
 
 _PLAN = ImportPlan()
 

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "evtool"
 
 # The lowest first. A module may import from floors below its own, and from its own package.
 FLOORS: list[set[str]] = [
-    {"errors", "settings", "sqltext", "progress"},
+    {"abilities", "errors", "settings", "sqltext", "progress"},
     {"names", "times", "json_values"},
     {"model", "imports", "findings"},
     {"ndjson", "contract"},

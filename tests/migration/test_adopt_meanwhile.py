@@ -261,7 +261,7 @@ def test_killed_while_it_waits_it_is_finished_by_the_next_run(
         old.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         old.execute("SELECT count(*) FROM messages")
         _kill_when(empty_dsn, lambda: (_stuck_at_an_index if where == "index" else _drains)(foreign))
-        query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'evtool'"
+        query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'evtool' AND datname = current_database()"
         foreign.execute(query)
         _until(lambda: foreign.execute(query).fetchall() == [])
     invalid = "SELECT count(*) FROM pg_index WHERE NOT indisvalid"
@@ -287,7 +287,9 @@ def test_killed_in_the_last_wait_the_next_run_closes_the_table(foreign: psycopg.
         first.execute("BEGIN")
         first.execute("SELECT 1")
         _kill_when(empty_dsn, in_the_last_wait)
-        foreign.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'evtool'")
+        foreign.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'evtool' AND datname = current_database()"
+        )
     assert foreign.execute(may_insert).fetchone() == (True,)
     _finished_by_another_run(foreign, empty_dsn)
     assert foreign.execute(may_insert).fetchone() == (False,)

@@ -23,7 +23,7 @@ from tests.cli.running import Cli
 from tests.migration.adopting import adopt, message_db
 
 HOSTILE = 'Straße "o\'neill"; -- %s {x} .a'
-SCHEMAS = ["orders", HOSTILE]
+SCHEMAS = ["to_be_examined", HOSTILE]
 # How careless the server of the tests is, is its own business.
 OF_THE_SERVER = {"fsync", "full-page-writes", "synchronous-commit", "wal-level", "max-locks"}
 HOUR = timedelta(hours=1)

@@ -138,7 +138,8 @@ def test_equal_content_gives_equal_files(production: Cli, tmp_path: Path) -> Non
     assert (tmp_path / "a").read_bytes() == plain
     assert (tmp_path / "b").read_bytes() == (tmp_path / "c.gz").read_bytes() == compressed
     assert gzip.decompress(compressed) == plain
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c.gz"]
+    names = ["a", "b", "c.gz"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*names, *(f"{n}.manifest.json" for n in names)])
 
 
 def test_progress_is_told_as_events(production: Cli, cli: Cli, events: Events) -> None:

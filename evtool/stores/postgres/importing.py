@@ -61,7 +61,8 @@ def import_batch(connection: Connection, schema: str, records: Iterable[Record],
                 connection, schema, records, plan.first_line, lambda: _lock(connection, schema)
             )
         else:
-            _lock(connection, schema, replace=plan.replace)
+            if first or plan.replace:
+                _lock(connection, schema, replace=plan.replace)
             placed = _load(connection, schema, records, plan.first_line) if first else Placed(0, 0, None, None)
         if not plan.dry_run:
             if placed.last_position is not None:

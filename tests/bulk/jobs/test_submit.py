@@ -217,7 +217,7 @@ def test_a_job_with_a_higher_priority_is_claimed_first(session: psycopg.Connecti
 
 def test_a_job_for_later_is_not_claimed_before(session: psycopg.Connection) -> None:
     """run_at keeps a job until then."""
-    job = submit(session, run_at="infinity")[0]
+    job = submit(session, run_at="2999-01-01T00:00:00Z")[0]
     assert _claim(session) is None
     session.execute("UPDATE evtool_jobs.jobs SET run_at = now()")
     assert _claim(session) == job
