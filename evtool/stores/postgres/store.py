@@ -197,8 +197,7 @@ class PostgresStore(Store):
     def stream_version(self, stream_name: str) -> int | None:
         """See `Store.stream_version`."""
         contract.check_names(stream_name)
-        version: int | None = self._call(_VERSION, (stream_name,))[0][0]
-        return version
+        return self._call(_VERSION, (stream_name,))[0][0]  # type: ignore[no-any-return]
 
     def list_streams(self, prefix: str = "", after: str | None = None, limit: int = 1000) -> list[StreamInfo]:
         """See `Store.list_streams`."""
@@ -212,8 +211,7 @@ class PostgresStore(Store):
 
     def last_position(self) -> int | None:
         """See `Store.last_position`."""
-        position: int | None = self._call(_LAST_POSITION, ())[0][0]
-        return position
+        return self._call(_LAST_POSITION, ())[0][0]  # type: ignore[no-any-return]
 
     def watermark(self) -> Watermark:
         """See `Store.watermark`."""
