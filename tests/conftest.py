@@ -40,6 +40,12 @@ def pytest_report_header() -> str:
     return "\n".join([f"server: {server.describe()}", *(f"  not: {reason}" for reason in server.tried)])
 
 
+def pytest_make_parametrize_id(val: object) -> None:
+    """A case made of compressed bytes needs a name: some hold the clock, and the processes of a run must agree on all."""
+    if isinstance(val, bytes) and val.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
+        raise pytest.UsageError("name the cases of a test that has compressed bytes: ids=[…]")
+
+
 def pytest_unconfigure() -> None:
     """Stops the server."""
     if _server is not None:

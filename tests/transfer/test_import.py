@@ -26,7 +26,9 @@ _TWO = lines([1, 2])
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\n", b"\n\n \n\r\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n", gzip.compress(b"", mtime=0)]
+    "content",
+    [b"", b"\n", b"\n\n \n\r\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n", gzip.compress(b"")],
+    ids=["empty", "a blank line", "blank lines", "a BOM", "a BOM and a blank line", "gzip"],
 )
 def test_nothing_is_imported_from_nothing(
     store: PostgresStore, contents: Callable[[], Contents], tmp_path: Path, content: bytes

@@ -109,7 +109,7 @@ def test_force_asks_on_a_terminal(cli: Cli, file: Path, answer: bytes, code: int
     assert cli("export").ok().stdout.count(b"\n") == left
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", gzip.compress(b"")])
+@pytest.mark.parametrize("content", [b"", b"\n", gzip.compress(b"")], ids=["empty", "a blank line", "gzip"])
 def test_force_does_not_replace_all_by_nothing(cli: Cli, contents: Read, content: bytes) -> None:
     """An export that has failed at the other end of the pipe sends nothing, which must not empty a namespace."""
     cli("import", stdin=line(9000)).ok()
