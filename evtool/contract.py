@@ -82,9 +82,7 @@ def check_consumer_group(member: int | None, size: int | None) -> None:
 
     Raises:
         InvalidConsumerGroup: member and size don't fit together.
-        InvalidArgument: the group is larger than a smallint can say, or a number is no bigint.
     """
-    check_bigints(member, size)
     tail = f"(Consumer Group Member: {_shown(member)}, Consumer Group Size: {_shown(size)})"
     if (member is None) != (size is None):
         raise InvalidConsumerGroup(f"Consumer group member and size must be specified {tail}")
@@ -96,7 +94,15 @@ def check_consumer_group(member: int | None, size: int | None) -> None:
         raise InvalidConsumerGroup(f"Consumer group member must not be less than 0 {tail}")
     if member >= size:
         raise InvalidConsumerGroup(f"Consumer group member must be less than the group size {tail}")
-    if size > MAX_GROUP_SIZE:
+
+
+def check_group_size(size: int | None) -> None:
+    """Checks that a consumer group is not too large, which comes last of all.
+
+    Raises:
+        InvalidArgument: it is larger than a smallint can say.
+    """
+    if size is not None and size > MAX_GROUP_SIZE:
         raise InvalidArgument(
             f"a consumer group has {MAX_GROUP_SIZE} members at the most", hint="make the group smaller"
         )
@@ -124,8 +130,13 @@ def check_bigint(value: int) -> int:
     """Returns a position or a count.
 
     Raises:
-        InvalidArgument: it is beyond a bigint.
+        InvalidArgument: it is beyond a bigint, or no whole number.
     """
+    # to Python, True is 1
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidArgument(
+            f"a position, a version or a size is a whole number, and not {type(value).__name__}", hint="give an int"
+        )
     if not MIN_BIGINT <= value <= MAX_BIGINT:
         raise InvalidArgument("a number is out of range", hint="positions and sizes are of the type bigint")
     return value
@@ -146,8 +157,10 @@ def check_text(text: str) -> str:
     """Returns a text that PostgreSQL could hold.
 
     Raises:
-        InvalidMessage: it holds NUL, or what UTF-8 can't say.
+        InvalidMessage: it holds NUL, or what UTF-8 can't say, or it is no text.
     """
+    if not isinstance(text, str):
+        raise InvalidMessage(f"a name, a type or an id is text, and not {type(text).__name__}", hint="give a str")
     if "\0" in text:
         raise InvalidMessage("the text holds the character NUL", hint="PostgreSQL can't store it")
     try:
@@ -183,13 +196,11 @@ def check_expected_version(stream_name: str, expected_version: int | None, versi
 
     Raises:
         WrongExpectedVersion: they differ.
-        InvalidArgument: what is expected is no bigint.
     """
-    check_bigints(expected_version)
     current = -1 if version is None else version
     if expected_version is not None and expected_version != current:
         raise WrongExpectedVersion(
-            f"Wrong expected version: {expected_version} (Stream: {stream_name}, Stream Version: {current})",
+            f"Wrong expected version: {expected_version} (Stream: {_shown(stream_name)}, Stream Version: {current})",
             stream_name=stream_name,
             expected_version=expected_version,
             stream_version=current,

@@ -162,9 +162,13 @@ class Selection:
         Raises:
             NotACategory: a category holds a hyphen.
             InvalidCorrelation: the correlation does.
-            InvalidArgument: a time without a zone, `since` after `until`, a position that there can't be, or the first
-                behind the last.
+            InvalidArgument: a text in place of several, a time without a zone, `since` after `until`, a position that
+                there can't be, or the first behind the last.
         """
+        several: tuple[object, ...] = (self.categories, self.streams, self.types)
+        if any(isinstance(names, str) for names in several):
+            # its characters would be taken for names, and nothing be found
+            raise InvalidArgument("categories, streams and types are several names", hint='write ("account",)')
         for category in self.categories:
             if not is_category(category):
                 raise NotACategory(f"Must be a category: {category}", hint=_CATEGORY_HINT)

@@ -51,6 +51,8 @@ def check_namespace(name: str) -> str:
     Raises:
         NamespaceRefused: it is empty, or holds a control character or what UTF-8 can't say.
     """
+    if not isinstance(name, str):
+        raise NamespaceRefused(f"a namespace's name is text, and not {type(name).__name__}", hint="give a str")
     if not name.strip():
         raise NamespaceRefused("a namespace needs a name", hint="for instance: evtool ns create orders")
     if any(ord(char) < 0x20 or ord(char) == 0x7F for char in name):
@@ -84,6 +86,8 @@ def check_schema(schema: str) -> str:
         NamespaceRefused: it is empty, longer than 63 bytes, reserved, or holds a NUL.
     """
     another = "name another schema with --schema"
+    if not isinstance(schema, str):
+        raise NamespaceRefused(f"a schema's name is text, and not {type(schema).__name__}", hint="give a str")
     if not schema or "\0" in schema:
         raise NamespaceRefused("a schema needs a name without NUL", hint=another)
     try:

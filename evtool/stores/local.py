@@ -169,12 +169,47 @@ def first_position(position: int | None, default: int) -> int:
     return default if position is None else contract.check_bigint(position)
 
 
-def refuse_condition(condition: str | None) -> None:
-    """Refuses a condition in SQL, which such a store has none of.
+def check_stream_read(
+    stream_name: str | None, position: int | None, batch_size: int | None, condition: str | None
+) -> None:
+    """Checks what `get_stream_messages` is given, but for a batch_size below -1, which comes last.
 
     Raises:
-        ConditionNotActivated: there is one.
+        InvalidMessage, InvalidArgument: a value is not of its type, which comes first.
+        NotAStream, ConditionNotActivated: in this order.
     """
+    contract.check_names(stream_name, condition)
+    contract.check_bigints(position, batch_size)
+    contract.check_stream(stream_name)
+    _refuse_condition(condition)
+
+
+def check_category_read(
+    category: str | None,
+    position: int | None,
+    batch_size: int | None,
+    correlation: str | None,
+    member: int | None,
+    size: int | None,
+    condition: str | None,
+) -> None:
+    """Checks what `get_category_messages` is given, but for a batch_size below -1, which comes last.
+
+    Raises:
+        InvalidMessage, InvalidArgument: a value is not of its type, which comes first.
+        NotACategory, InvalidCorrelation, InvalidConsumerGroup, ConditionNotActivated: in this order.
+        InvalidArgument: the group is too large.
+    """
+    contract.check_names(category, correlation, condition)
+    contract.check_bigints(position, batch_size, member, size)
+    contract.check_category(category)
+    contract.check_correlation(correlation)
+    contract.check_consumer_group(member, size)
+    _refuse_condition(condition)
+    contract.check_group_size(size)
+
+
+def _refuse_condition(condition: str | None) -> None:
     if condition is not None:
         raise ConditionNotActivated(
             "Retrieval with SQL condition is not activated", hint="this store has none; filter what it returns"

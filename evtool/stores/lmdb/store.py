@@ -31,7 +31,7 @@ from evtool.stores.lmdb.handle import Moved
 from evtool.stores.lmdb.layout import BY_CATEGORY, IDS, MESSAGES, POSITIONS, Writer
 from evtool.stores.lmdb.namespaces import Database, Namespaces
 from evtool.stores.lmdb.translation import translated
-from evtool.stores.local import LocalStore, first_position, json_checked, refuse_condition
+from evtool.stores.local import LocalStore, check_category_read, check_stream_read, first_position, json_checked
 
 _PLAN = ImportPlan()
 
@@ -97,9 +97,9 @@ class LMDBStore(LocalStore):
     ) -> list[int]:
         """See `Store.write_messages`."""
         # as in PostgreSQL, values that aren't of their type are refused before anything else
-        values = [(json_checked(message.data), json_checked(message.metadata)) for message in messages]
         contract.check_names(stream_name, *(text for message in messages for text in (message.id, message.type)))
         contract.check_bigints(expected_version)
+        values = [(json_checked(message.data), json_checked(message.metadata)) for message in messages]
 
         def write(transaction: Transaction) -> list[int]:
             found = layout.find_stream(transaction, stream_name)
@@ -108,10 +108,10 @@ class LMDBStore(LocalStore):
             ids = [
                 str(uuid.uuid4()) if message.id is None else contract.canonical_id(message.id) for message in messages
             ]
-            contract.check_present(stream_name, *(message.type for message in messages))
             writer = Writer(transaction)
             now = times.render(datetime.now(UTC))
             for message, id_, (data, metadata) in zip(messages, ids, values, strict=True):
+                contract.check_present(stream_name, message.type)
                 _append(transaction, writer, stream_name, message.type, id_, data, metadata, now)
             writer.flush()
             return list(range(version + 1, version + 1 + len(messages)))
@@ -122,9 +122,7 @@ class LMDBStore(LocalStore):
         self, stream_name: str, position: int | None = 0, batch_size: int | None = 1000, condition: str | None = None
     ) -> list[Message]:
         """See `Store.get_stream_messages`."""
-        contract.check_bigints(position, batch_size)
-        contract.check_stream(stream_name)
-        refuse_condition(condition)
+        check_stream_read(stream_name, position, batch_size, condition)
         first, limit = first_position(position, 0), contract.limit_of(batch_size)
 
         def read(transaction: Transaction) -> list[Message]:
@@ -147,11 +145,8 @@ class LMDBStore(LocalStore):
         condition: str | None = None,
     ) -> list[Message]:
         """See `Store.get_category_messages`."""
-        contract.check_bigints(position, batch_size)
-        contract.check_category(category)
-        contract.check_correlation(correlation)
-        contract.check_consumer_group(consumer_group_member, consumer_group_size)
-        refuse_condition(condition)
+        group = (consumer_group_member, consumer_group_size)
+        check_category_read(category, position, batch_size, correlation, *group, condition)
         first, limit = first_position(position, 1), contract.limit_of(batch_size)
         correlated = layout.correlation_entry(correlation)
 
@@ -206,7 +201,7 @@ class LMDBStore(LocalStore):
     def list_streams(self, prefix: str = "", after: str | None = None, limit: int = 1000) -> list[StreamInfo]:
         """See `Store.list_streams`."""
         contract.check_names(prefix, after)
-        size = contract.limit_of(limit)
+        prefix, size = prefix or "", contract.limit_of(limit)
         return self._read(lambda transaction: list(layout.list_streams(transaction, prefix, after, size)))
 
     def list_categories(self) -> list[CategoryInfo]:
@@ -266,6 +261,8 @@ class LMDBStore(LocalStore):
 
     def import_records(self, after: int = 0, fingerprint: str | None = None) -> list[ImportRecord]:
         """See `Store.import_records`."""
+        contract.check_bigint(after)
+        contract.check_names(fingerprint)
         return self._read(lambda transaction: list(recording.records(transaction, after, fingerprint)))
 
     def _read(self, action: Callable[[Transaction], _T]) -> _T:

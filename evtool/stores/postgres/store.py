@@ -250,6 +250,8 @@ class PostgresStore(Store):
 
     def import_records(self, after: int = 0, fingerprint: str | None = None) -> list[ImportRecord]:
         """See `Store.import_records`."""
+        contract.check_bigint(after)
+        contract.check_names(fingerprint)
         return [_record(*row) for row in self._call(_IMPORTS, (after, fingerprint, fingerprint))]
 
     def list_namespaces(self) -> list[Namespace]:

@@ -25,7 +25,7 @@ from evtool.model import (
 )
 from evtool.ndjson import Record
 from evtool.store import Ability
-from evtool.stores.local import LocalStore, first_position, json_checked, refuse_condition
+from evtool.stores.local import LocalStore, check_category_read, check_stream_read, first_position, json_checked
 from evtool.stores.sqlite import exporting, importing
 from evtool.stores.sqlite.database import Database
 from evtool.stores.sqlite.namespaces import Namespaces
@@ -134,9 +134,9 @@ class SQLiteStore(LocalStore):
     ) -> list[int]:
         """See `Store.write_messages`."""
         # as in PostgreSQL, values that aren't of their type are refused before anything else
-        values = [(json_checked(message.data), json_checked(message.metadata)) for message in messages]
         contract.check_names(stream_name, *(text for message in messages for text in (message.id, message.type)))
         contract.check_bigints(expected_version)
+        values = [(json_checked(message.data), json_checked(message.metadata)) for message in messages]
 
         def write(connection: Connection) -> list[int]:
             version: int | None = connection.execute(_VERSION, (stream_name,)).fetchone()[0]
@@ -144,13 +144,13 @@ class SQLiteStore(LocalStore):
             ids = [
                 str(uuid.uuid4()) if message.id is None else contract.canonical_id(message.id) for message in messages
             ]
-            contract.check_present(stream_name, *(message.type for message in messages))
             first = 0 if version is None else version + 1
             last = connection.execute(importing.LAST_USED).fetchone()[0]
             # SQLite would not refuse positions beyond its integers, but take a free one below
             contract.check_bigints(first + len(messages) - 1, last + len(messages))
             now = times.render(datetime.now(UTC))
             for number, (message, id_, (data, metadata)) in enumerate(zip(messages, ids, values, strict=True)):
+                contract.check_present(stream_name, message.type)
                 if connection.execute(_HAS_ID, (id_,)).fetchone() is not None:
                     raise MessageExists(
                         "a message with this id exists", constraint="id", hint="each message is written once"
@@ -166,9 +166,7 @@ class SQLiteStore(LocalStore):
         self, stream_name: str, position: int | None = 0, batch_size: int | None = 1000, condition: str | None = None
     ) -> list[Message]:
         """See `Store.get_stream_messages`."""
-        contract.check_bigints(position, batch_size)
-        contract.check_stream(stream_name)
-        refuse_condition(condition)
+        check_stream_read(stream_name, position, batch_size, condition)
         return self._messages(_STREAM, stream_name, first_position(position, 0), _limit(batch_size))
 
     def get_category_messages(
@@ -182,11 +180,8 @@ class SQLiteStore(LocalStore):
         condition: str | None = None,
     ) -> list[Message]:
         """See `Store.get_category_messages`."""
-        contract.check_bigints(position, batch_size)
-        contract.check_category(category)
-        contract.check_correlation(correlation)
-        contract.check_consumer_group(consumer_group_member, consumer_group_size)
-        refuse_condition(condition)
+        group = (consumer_group_member, consumer_group_size)
+        check_category_read(category, position, batch_size, correlation, *group, condition)
         query = _CATEGORY
         values: list[Any] = [category, first_position(position, 1)]
         if correlation is not None:
@@ -194,7 +189,7 @@ class SQLiteStore(LocalStore):
             values.append(correlation)
         if consumer_group_member is not None:
             query += " AND in_consumer_group(stream_name, ?, ?)"
-            values += [consumer_group_member, consumer_group_size]
+            values += group
         return self._messages(query + " ORDER BY global_position LIMIT ?", *values, _limit(batch_size))
 
     def get_all_messages(self, position: int | None = 1, batch_size: int | None = 1000) -> list[Message]:
@@ -203,6 +198,7 @@ class SQLiteStore(LocalStore):
 
     def get_last_stream_message(self, stream_name: str, type: str | None = None) -> Message | None:
         """See `Store.get_last_stream_message`."""
+        contract.check_names(stream_name, type)
         if type is None:
             messages = self._messages(_LAST, stream_name)
         else:
@@ -218,7 +214,7 @@ class SQLiteStore(LocalStore):
     def list_streams(self, prefix: str = "", after: str | None = None, limit: int = 1000) -> list[StreamInfo]:
         """See `Store.list_streams`."""
         contract.check_names(prefix, after)
-        size = contract.limit_of(limit)
+        prefix, size = prefix or "", contract.limit_of(limit)
         values = {"first": prefix, "after": after or "", "limit": _ANY_ROW if size is None else size}
         # the name '' comes first of all, and nothing is before it that it could come after
         query = _STREAMS if after is not None else _STREAMS.replace("AND stream_name > :after", "")
@@ -269,10 +265,11 @@ class SQLiteStore(LocalStore):
 
     def import_records(self, after: int = 0, fingerprint: str | None = None) -> list[ImportRecord]:
         """See `Store.import_records`."""
+        contract.check_bigint(after)
+        contract.check_names(fingerprint)
         return self._read(lambda c: [_record(*row) for row in c.execute(_IMPORTS, (after, fingerprint, fingerprint))])
 
     def _messages(self, query: str, *values: Any) -> list[Message]:
-        contract.check_names(*(value for value in values if isinstance(value, str)))
         return self._read(lambda c: [_message(*row) for row in c.execute(query, values)])
 
     def _read(self, action: Callable[[Connection], _T]) -> _T:

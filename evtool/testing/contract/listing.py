@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from evtool.errors import InvalidArgument
@@ -47,6 +49,14 @@ def test_a_prefix_is_taken_as_it_stands(store: Store) -> None:
     spread(store, NAMES)
     for prefix in PREFIXES:
         assert listed(store, prefix) == [name for name in sorted(NAMES, key=str.encode) if name.startswith(prefix)]
+
+
+def test_no_prefix_and_no_limit_are_their_defaults(store: Store) -> None:
+    """None is the empty prefix, and 1000 streams, as NULL is in SQL."""
+    spread(store, NAMES)
+    given: Any = None
+    assert store.list_streams(given, None, given) == store.list_streams()
+    assert len(store.list_streams()) == len(NAMES)
 
 
 def test_after_leaves_out_a_name_and_all_before_it(store: Store) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from evtool.errors import EvtoolError, InvalidArgument, InvalidMessage, NotACategory, NotAStream
+from evtool.errors import EvtoolError, InvalidArgument, InvalidMessage, NotACategory, NotAStream, WrongExpectedVersion
 from evtool.model import NewMessage, Selection
 from evtool.store import Store
-from evtool.testing.contract.helping import MAX_BIGINT, append, everything, file_of, outcomes, record
+from evtool.testing.contract.helping import MAX_BIGINT, append, everything, file_of, new_id, outcomes, record
 
 BEYOND = MAX_BIGINT + 1
 BELOW = -MAX_BIGINT - 2
@@ -211,6 +211,103 @@ def test_numbers_are_looked_at_before_names(store: Store) -> None:
     assert ends == dict.fromkeys(ends, "INVALID_ARGUMENT")
 
 
+@pytest.mark.parametrize("bad", [True, 1.0, "1", b"1", [1], object()], ids=lambda bad: type(bad).__name__)
+def test_a_number_that_is_no_whole_number_is_an_invalid_argument(store: Store, bad: Any) -> None:
+    """A position, a version or a size is an int; nothing else is taken for one, or is a driver's error."""
+    append(store, "thing-1")
+    group = store.get_category_messages
+    calls = {
+        "expected version": lambda: store.write_message(None, "thing-1", "Happened", {}, None, bad),
+        "of a batch": lambda: store.write_messages("thing-1", [NewMessage("Happened")], bad),
+        "stream position": lambda: store.get_stream_messages("thing-1", bad),
+        "stream batch_size": lambda: store.get_stream_messages("thing-1", 0, bad),
+        "category position": lambda: group("thing", bad),
+        "category batch_size": lambda: group("thing", 1, bad),
+        "member": lambda: group("thing", consumer_group_member=bad, consumer_group_size=2),
+        "size": lambda: group("thing", consumer_group_member=0, consumer_group_size=bad),
+        "all position": lambda: store.get_all_messages(bad),
+        "all batch_size": lambda: store.get_all_messages(1, bad),
+        "limit": lambda: store.list_streams(limit=bad),
+        "import records": lambda: store.import_records(bad),
+    }
+    assert outcomes(calls) == dict.fromkeys(calls, "INVALID_ARGUMENT")
+    assert len(everything(store)) == 1
+
+
+@pytest.mark.parametrize("bad", [1, True, b"thing-1", ["thing-1"], object()], ids=lambda bad: type(bad).__name__)
+def test_a_name_that_is_no_text_is_refused(store: Store, bad: Any) -> None:
+    """A stream, a category, a type, an id or a condition is a str; nothing else is taken for one."""
+    append(store, "thing-1")
+    calls = {
+        "id of a write": lambda: store.write_message(bad, "thing-1", "Happened", {}),
+        "stream of a write": lambda: store.write_message(None, bad, "Happened", {}),
+        "type of a write": lambda: store.write_message(None, "thing-1", bad, {}),
+        "stream of a batch": lambda: store.write_messages(bad, [NewMessage("Happened")]),
+        "type in a batch": lambda: store.write_messages("thing-1", [NewMessage(bad)]),
+        "id in a batch": lambda: store.write_messages("thing-1", [NewMessage("Happened", id=bad)]),
+        "stream": lambda: store.get_stream_messages(bad),
+        "condition": lambda: store.get_stream_messages("thing-1", condition=bad),
+        "category": lambda: store.get_category_messages(bad),
+        "correlation": lambda: store.get_category_messages("thing", correlation=bad),
+        "last": lambda: store.get_last_stream_message(bad),
+        "last of a type": lambda: store.get_last_stream_message("thing-1", bad),
+        "version": lambda: store.stream_version(bad),
+        "prefix": lambda: store.list_streams(bad),
+        "after": lambda: store.list_streams("", bad),
+        "fingerprint": lambda: store.import_records(fingerprint=bad),
+    }
+    assert outcomes(calls) == dict.fromkeys(calls, "INVALID_MESSAGE")
+    assert len(everything(store)) == 1
+    names = {
+        "create": lambda: store.create_namespace(bad),
+        "schema": lambda: store.create_namespace("other", bad),
+        "get": lambda: store.get_namespace(bad),
+        "delete": lambda: store.delete_namespace(bad),
+        "in": lambda: append(store.in_namespace(bad), "thing-1"),
+    }
+    refused = dict.fromkeys(names, "NAMESPACE_NOT_FOUND") | dict.fromkeys(("create", "schema"), "NAMESPACE_REFUSED")
+    assert outcomes(names) == refused
+
+
+def test_of_several_faults_all_stores_tell_the_same(store: Store) -> None:
+    """Values that are not of their type come first, names before numbers, then Message DB's own order of checks."""
+    taken = new_id()
+    store.write_message(taken, "thing-1", "Happened", {})
+    group = store.get_category_messages
+    batch = [NewMessage("Happened", id=taken), NewMessage(None)]  # type: ignore[arg-type]
+    nobody: Any = None
+    ends = outcomes(
+        {
+            "a text before a number": lambda: store.get_stream_messages("\0-1", BEYOND),
+            "a condition's text before the stream": lambda: store.get_stream_messages("thing", condition="\0"),
+            "a correlation's text before the category": lambda: group("thing-1", correlation="\0"),
+            "a member before the category": lambda: group("thing-1", consumer_group_member=BEYOND),
+            "a size before the correlation": lambda: group("thing", correlation="a-1", consumer_group_size=BEYOND),
+            "a condition before a large group": lambda: group("thing", 1, 1, None, 0, 40_000, "true"),
+            "a large group before batch_size": lambda: group("thing", 1, -2, None, 0, 40_000),
+            "a version's number before JSON": lambda: store.write_message(None, "thing-1", "A", "{", None, BEYOND),
+            "a version before an id": lambda: store.write_message("no uuid", "thing-1", "A", {}, None, 5),
+            "a version before a missing stream": lambda: store.write_message(None, nobody, "A", {}, None, 5),
+            "an id before a missing type": lambda: store.write_message("no uuid", "thing-1", nobody, {}),
+            "a taken id before the next one's type": lambda: store.write_messages("thing-1", batch),
+            "no messages of no stream": lambda: store.write_messages(nobody, []),
+        }
+    )
+    assert [*ends.values()] == [
+        "INVALID_MESSAGE", "INVALID_MESSAGE", "INVALID_MESSAGE", "INVALID_ARGUMENT", "INVALID_ARGUMENT",
+        "CONDITION_NOT_ACTIVATED", "INVALID_ARGUMENT", "INVALID_ARGUMENT", "WRONG_EXPECTED_VERSION",
+        "WRONG_EXPECTED_VERSION", "INVALID_MESSAGE", "MESSAGE_EXISTS", "done",
+    ]  # fmt: skip
+
+
+def test_a_version_conflict_without_a_stream_is_told_as_message_db_tells_it(store: Store) -> None:
+    """A missing name is printed as <NULL>."""
+    nobody: Any = None
+    with pytest.raises(WrongExpectedVersion) as caught:
+        store.write_message(None, nobody, "Happened", {}, None, 5)
+    assert caught.value.message == "Wrong expected version: 5 (Stream: <NULL>, Stream Version: -1)"
+
+
 def test_positions_that_are_used_up_refuse_the_next_write(store: Store) -> None:
     """A stream, or a namespace, at the greatest bigint takes no message more; nothing is written at a wrong place."""
     store.import_batch([record(5, pos=MAX_BIGINT)])
@@ -229,6 +326,14 @@ def test_an_export_of_a_stream_as_a_category_is_refused() -> None:
     """A selection holds categories only; a name with a hyphen could only be a mistake."""
     with pytest.raises(NotACategory, match=re.escape("Must be a category: thing-1")):
         Selection(("thing-1",))
+
+
+@pytest.mark.parametrize("field", ["categories", "streams", "types"])
+def test_one_name_in_place_of_several_is_refused(field: str) -> None:
+    """A text is not taken for the names of its characters, by which an export would find nothing."""
+    given: Any = {field: "thing"}
+    with pytest.raises(InvalidArgument):
+        Selection(**given)
 
 
 def test_a_refusal_names_what_to_do(store: Store) -> None:
