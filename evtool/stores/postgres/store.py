@@ -145,9 +145,7 @@ class PostgresStore(Store):
         self, stream_name: str, messages: Sequence[NewMessage], expected_version: int | None = None
     ) -> list[int]:
         """See `Store.write_messages`."""
-        for message in messages:
-            contract.check_names(message.id, message.type)
-        contract.check_names(stream_name)
+        contract.check_names(stream_name, *(text for message in messages for text in (message.id, message.type)))
         contract.check_bigints(expected_version)
         values = (
             [str(uuid.uuid4()) if message.id is None else message.id for message in messages],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -258,7 +259,7 @@ def test_a_name_that_is_no_text_is_refused(store: Store, bad: Any) -> None:
     }
     assert outcomes(calls) == dict.fromkeys(calls, "INVALID_MESSAGE")
     assert len(everything(store)) == 1
-    names = {
+    names: dict[str, Callable[[], object]] = {
         "create": lambda: store.create_namespace(bad),
         "schema": lambda: store.create_namespace("other", bad),
         "get": lambda: store.get_namespace(bad),
