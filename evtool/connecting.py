@@ -12,8 +12,8 @@ from evtool.store import Store
 _POSTGRES = re.compile(r"postgres(?:ql)?://|\s*\w+\s*=")
 _FORMS = "a DSN is postgresql://…, or libpq's key=value, or embedded:, or sqlite:///folder, or lmdb:///folder"
 
-
-SQLITE_MEMORY = "sqlite://:memory:"
+_MEMORY = ":memory:"
+SQLITE_MEMORY = f"sqlite://{_MEMORY}"
 
 
 def connect(dsn: str | None = None, namespace: str | None = None) -> Store:
@@ -75,7 +75,13 @@ def _folder(dsn: str, scheme: str) -> Path:
     path = dsn.removeprefix(f"{scheme}:").removeprefix("//")
     if not path or "\0" in path:
         raise InvalidDsn(f"the DSN {scheme}: names no folder", hint=f"write {scheme}:///path/of/a/folder")
+    if path.strip("/").startswith(_MEMORY):
+        # other programs write it so, and a folder of that name is not what they mean
+        raise InvalidDsn(f"the DSN {path} of {scheme} names no folder", hint=f"a store in memory is {SQLITE_MEMORY}")
     folder = Path(path)
+    if folder.absolute() == Path(folder.absolute().anchor):
+        # what is left of sqlite:///$FOLDER where there is no such variable
+        raise InvalidDsn(f"the DSN {scheme}: names the root of the file system", hint="name a folder in it")
     if folder.exists() and not folder.is_dir():
         raise InvalidDsn(f"{folder} is a file, and a {scheme} store is a folder", hint="name a folder, or a new name")
     return folder.absolute()

@@ -46,6 +46,26 @@ def test_a_dsn_without_a_folder_is_invalid(dsn: str) -> None:
     assert "sqlite:///" in (caught.value.hint or "")
 
 
+@pytest.mark.parametrize("scheme", ["sqlite", "lmdb"])
+@pytest.mark.parametrize("path", ["::memory:", ":///:memory:", "://:memory:?cache=shared", ":///", ":////", "://///."])
+def test_a_dsn_that_could_only_be_a_mistake_makes_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str, path: str
+) -> None:
+    """Memory as others spell it is no folder of that name, and an empty variable is not the root of the file system."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidDsn) as caught:
+        evtool.connect(f"{scheme}{path}")
+    if "memory" in path:
+        assert "sqlite://:memory:" in (caught.value.hint or "")
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_lmdb_has_no_store_in_memory() -> None:
+    """The spelling of SQLite's names no folder of LMDB."""
+    with pytest.raises(InvalidDsn):
+        evtool.connect("lmdb://:memory:")
+
+
 def test_a_dsn_that_names_a_file_is_invalid(tmp_path: Path) -> None:
     """A store is a folder; a file of that name is left as it is."""
     path = tmp_path / "file"
