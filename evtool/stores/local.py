@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from evtool import contract, json_values, settings
-from evtool.errors import ConditionNotActivated, NamespaceExists
+from evtool.errors import ConditionNotActivated, NamespaceExists, NamespaceNotFound
 from evtool.model import MigrationStep, Namespace, NamespaceState, json_text
 from evtool.store import Store
 
@@ -23,7 +23,11 @@ class Versioned(Protocol):
         """The version that this evtool ships."""
 
     def version(self) -> int:
-        """The version that it has; 0 where there is nothing."""
+        """The version that it has; 0 where there is nothing.
+
+        Raises:
+            NamespaceNotFound: it was deleted.
+        """
 
     def migrate(self) -> int:
         """Brings it to the newest version; returns the one that it had."""
@@ -129,9 +133,12 @@ class LocalStore(Store):
             # an older registry has to be migrated before its namespaces can be listed, and a newer one can't be read
             if found == registry.newest:
                 for one in self._registry.list():
-                    database = self._registry.database(one.name)
-                    # a database that was never used is made when it is
-                    states.append(_state(one.name, one.schema, database.version() or database.newest, database.newest))
+                    # somebody may delete it meanwhile
+                    with contextlib.suppress(NamespaceNotFound):
+                        database = self._registry.database(one.name)
+                        # a database that was never used is made when it is
+                        found = database.version() or database.newest
+                        states.append(_state(one.name, one.schema, found, database.newest))
             return states
 
     def _migrate(self) -> Iterator[MigrationStep]:
@@ -145,9 +152,11 @@ class LocalStore(Store):
                 yield _step(made.name, made.schema, 0, self._registry.database(made.name).newest)
             namespaces = [one for one in self._registry.list() if one.name != settings.DEFAULT_NAMESPACE]
         for one in namespaces:
-            database = self._registry.database(one.name)
-            found = database.migrate()
-            yield _step(one.name, one.schema, found or database.newest, database.newest)
+            # somebody may delete it meanwhile
+            with contextlib.suppress(NamespaceNotFound):
+                database = self._registry.database(one.name)
+                found = database.migrate()
+                yield _step(one.name, one.schema, found or database.newest, database.newest)
 
 
 def json_checked(value: Any) -> str | None:

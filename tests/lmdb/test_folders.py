@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
+import lmdb
 import pytest
 
 from evtool.errors import DatabaseTooNew, NamespaceNotFound, NotMigrated, StoreError, StoreUnreachable
@@ -113,6 +115,34 @@ def test_a_folder_that_somebody_removed_is_made_anew(store: LMDBStore, tmp_path:
     store.migrate()
     assert append(store, "thing-1") == [0]
     assert check(store) == 1
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_folder_that_goes_between_two_looks_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Who opens a namespace at the moment when its files are removed isn't told that a file can't be opened."""
+    opened = lmdb.open
+
+    def too_late(path: str, **options: Any) -> Any:
+        if path.endswith("registry"):
+            return opened(path, **options)
+        monkeypatch.undo()
+        if moment == "before":
+            shutil.rmtree(path)
+            return opened(path, **options)
+        made = opened(path, **options)
+        shutil.rmtree(path)
+        return made
+
+    for call in ("write_message", "get_all_messages", "export", "list_streams"):
+        with LMDBStore(tmp_path, "message_store") as before:
+            before.migrate()
+            append(before, "thing-1")
+        with LMDBStore(tmp_path, "message_store") as store:
+            monkeypatch.setattr(lmdb, "open", too_late)
+            every_call(store)[call]()
+            assert check(store) == (1 if call == "write_message" else 0)
 
 
 def test_a_namespace_that_was_half_made_is_made(store: LMDBStore) -> None:

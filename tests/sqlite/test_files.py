@@ -12,7 +12,8 @@ from evtool.errors import NamespaceNotFound
 from evtool.model import Selection
 from evtool.settings import DEFAULT_NAMESPACE
 from evtool.stores.sqlite import SQLiteStore
-from evtool.testing.contract.helping import append, everything, record
+from evtool.stores.sqlite.database import Database
+from evtool.testing.contract.helping import append, every_call, everything, record
 from tests.sqlite.conftest import files
 
 
@@ -62,6 +63,30 @@ def test_deleting_a_namespace_that_was_never_used_needs_no_file(store: SQLiteSto
     store.create_namespace("unused")
     store.delete_namespace("unused")
     assert files(folder) == []
+
+
+def test_a_file_that_goes_between_two_looks_does_not_come_back(
+    store: SQLiteStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who connects at the moment when another process deletes the namespace is told so, and makes no empty file."""
+    before = names_in(folder)
+    connect = Database._connect
+
+    def too_late(database: Database) -> sqlite3.Connection:
+        if database.path is not None and database.path.name.startswith("going-"):
+            monkeypatch.undo()
+            with SQLiteStore(folder) as other:
+                other.delete_namespace("going")
+        return connect(database)
+
+    for name in every_call(store):
+        store.create_namespace("going")
+        append(store.in_namespace("going"), "thing-1")
+        with SQLiteStore(folder, "going") as late:
+            monkeypatch.setattr(Database, "_connect", too_late)
+            with pytest.raises(NamespaceNotFound):
+                every_call(late)[name]()
+    assert names_in(folder) == before
 
 
 def test_closing_closes_every_file(folder: Path) -> None:

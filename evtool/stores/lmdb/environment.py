@@ -27,18 +27,19 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import lmdb
 
-from evtool.errors import DatabaseTooNew, NamespaceNotFound, NotMigrated, StoreError, StoreTimeout
+from evtool.errors import NamespaceNotFound, NotMigrated, StoreError, StoreTimeout
 from evtool.stores.lmdb import turns
 from evtool.stores.lmdb.building import remove_unfinished
 from evtool.stores.lmdb.gate import Gate
 from evtool.stores.lmdb.handle import (
     DATA,
     DELETED,
-    MOVED,
     VERSION,
     Handle,
-    Moved,
+    check_version,
+    deleted,
     map_size_for,
+    not_migrated,
     set_version,
     successor,
     version,
@@ -79,7 +80,11 @@ class Environment:
         return handle is not None and handle.made
 
     def version(self) -> int:
-        """The version of the layout; 0 where there is none."""
+        """The version of the layout; 0 where there is none.
+
+        Raises:
+            NamespaceNotFound: the namespace was deleted.
+        """
         if self._stat() is None:
             return 0
         try:
@@ -88,9 +93,12 @@ class Environment:
             # removed by now
             return 0
         try:
-            return version(transaction)
+            found = version(transaction)
         finally:
             self._end(transaction)
+        if found == DELETED:
+            raise deleted()
+        return found
 
     def successor(self) -> str | None:
         """The name of the folder where its messages are by now; None while they are here."""
@@ -114,7 +122,7 @@ class Environment:
         """
         transaction = self._begin(write=False)
         try:
-            self._check(transaction)
+            check_version(transaction, self.path)
             if self._handle is not None:
                 self._handle.made = True
             yield transaction
@@ -173,7 +181,7 @@ class Environment:
             found = version(transaction)
             if found == 0:
                 set_version(transaction, VERSION)
-            self._check(transaction)
+            check_version(transaction, self.path)
             return found
 
         return self.write(make, check=False)
@@ -280,7 +288,7 @@ class Environment:
                     transaction = self._begin(write=True)
             try:
                 if check:
-                    self._check(transaction)
+                    check_version(transaction, self.path)
                 result = action(transaction)
                 if keep:
                     transaction.commit()
@@ -288,21 +296,6 @@ class Environment:
                 # after a commit this undoes nothing
                 self._end(transaction)
         return result
-
-    def _check(self, transaction: Transaction) -> None:
-        found = version(transaction)
-        if found == VERSION:
-            return
-        if found == MOVED:
-            raise Moved
-        if found == DELETED:
-            raise NamespaceNotFound("the namespace was deleted", hint="see: evtool ns list")
-        if found > VERSION:
-            raise DatabaseTooNew(
-                f"{self.path} has structure {found:04}, and this evtool knows {VERSION:04} at the most",
-                hint="a newer evtool migrated it: upgrade evtool (pip install -U evtool)",
-            )
-        raise not_migrated()
 
     def _stat(self) -> os.stat_result | None:
         with files_translated():
@@ -327,7 +320,13 @@ class Environment:
             self._close()
         if found is None:
             raise not_migrated()
-        handle = self._handle or self._open()
+        try:
+            handle = self._handle or self._open()
+        except (lmdb.Error, StoreError) as error:
+            if self._stat() is None:
+                # removed between two looks at it
+                raise not_migrated() from error
+            raise
         handle.used = found.st_size
         return handle
 
@@ -390,8 +389,3 @@ class Environment:
                 self._imports -= 1
             # besides the map, the memory for changed pages, which LMDB keeps until then
             self.close()
-
-
-def not_migrated() -> NotMigrated:
-    """The error of a store, or a namespace, that isn't there."""
-    return NotMigrated("this store has no namespaces of evtool yet, or older ones", hint="run: evtool migrate")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import lmdb
 
-from evtool.errors import StoreError
+from evtool.errors import DatabaseTooNew, NamespaceNotFound, NotMigrated, StoreError
 from evtool.stores.lmdb.translation import files_translated
 
 VERSION = 1
@@ -109,6 +109,37 @@ def version(transaction: lmdb.Transaction[bytes]) -> int:
 def set_version(transaction: lmdb.Transaction[bytes], number: int) -> None:
     """Sets the version of the layout."""
     transaction.put(_VERSION, b"%d" % number)
+
+
+def check_version(transaction: lmdb.Transaction[bytes], path: Path) -> None:
+    """Sees to it that the layout is the one that this evtool knows.
+
+    Raises:
+        NotMigrated, DatabaseTooNew, NamespaceNotFound, Moved: it isn't.
+    """
+    found = version(transaction)
+    if found == VERSION:
+        return
+    if found == MOVED:
+        raise Moved
+    if found == DELETED:
+        raise deleted()
+    if found > VERSION:
+        raise DatabaseTooNew(
+            f"{path} has structure {found:04}, and this evtool knows {VERSION:04} at the most",
+            hint="a newer evtool migrated it: upgrade evtool (pip install -U evtool)",
+        )
+    raise not_migrated()
+
+
+def deleted() -> NamespaceNotFound:
+    """The error of a namespace that somebody has deleted."""
+    return NamespaceNotFound("the namespace was deleted", hint="see: evtool ns list")
+
+
+def not_migrated() -> NotMigrated:
+    """The error of a store, or a namespace, that isn't there."""
+    return NotMigrated("this store has no namespaces of evtool yet, or older ones", hint="run: evtool migrate")
 
 
 def successor(transaction: lmdb.Transaction[bytes]) -> str | None:

@@ -23,9 +23,9 @@ from evtool.errors import NamespaceExists, NamespaceNotFound, NamespaceRefused
 from evtool.model import Namespace
 from evtool.stores.lmdb import layout, turns
 from evtool.stores.lmdb.building import Building
-from evtool.stores.lmdb.environment import MAP_SIZE, Environment, Transaction, not_migrated
+from evtool.stores.lmdb.environment import MAP_SIZE, Environment, Transaction
 from evtool.stores.lmdb.environments import environment
-from evtool.stores.lmdb.handle import VERSION
+from evtool.stores.lmdb.handle import VERSION, not_migrated
 
 _REGISTRY = "registry"
 # Names may be longer than keys.

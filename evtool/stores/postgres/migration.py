@@ -7,6 +7,7 @@ Whoever migrates the same thing at the same time waits at the transaction's advi
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,7 @@ _BEHAVIOURS = """
     SELECT schema_name, checksum, evtool_version, fingerprint = evtool.fingerprint(schema_name),
       to_regrole(quote_ident(evtool.role_name(schema_name, 'writer'))) IS NOT NULL
       AND to_regrole(quote_ident(evtool.role_name(schema_name, 'reader'))) IS NOT NULL
-    FROM evtool.behaviours
+    FROM evtool.behaviours WHERE schema_name = ANY(%s)
 """
 _BEHAVIOUR = """
     SELECT checksum, evtool_version, fingerprint = evtool.fingerprint(schema_name)
@@ -81,8 +82,23 @@ def status(connection: Connection) -> list[NamespaceState]:
     if not registry.is_installed(connection):
         pending = tuple(structure.revisions(scripts.REGISTRY))
         return [NamespaceState(None, scripts.REGISTRY_SCHEMA, None, pending, roles=False)]
-    behaviours = {row[0]: row[1:] for row in connection.execute(_BEHAVIOURS)}
-    targets = [REGISTRY, *map(target_of, registry.list_namespaces(connection))]
+    while True:
+        namespaces = registry.list_namespaces(connection)
+        try:
+            states = _states(connection, namespaces)
+        except psycopg.Error:
+            # a schema that is dropped while its functions are looked at is an error of the server's
+            if registry.list_namespaces(connection) == namespaces:
+                raise
+        else:
+            there = {None, *(one.name for one in registry.list_namespaces(connection))}
+            return [state for state in states if state.name in there]
+
+
+def _states(connection: Connection, namespaces: Sequence[Namespace]) -> list[NamespaceState]:
+    targets = [REGISTRY, *map(target_of, namespaces)]
+    rows = connection.execute(_BEHAVIOURS, ([target.schema for target in targets],))
+    behaviours = {row[0]: row[1:] for row in rows}
     states = [_state(target, structure_version(connection, target.schema), behaviours) for target in targets]
     return [
         dataclasses.replace(state, roles=state.roles and _has_client(connection, state.schema))

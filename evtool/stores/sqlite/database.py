@@ -92,11 +92,18 @@ class Database:
         yield from read
 
     def version(self) -> int:
-        """The version of the tables; 0 where there are none."""
+        """The version of the tables; 0 where there are none.
+
+        Raises:
+            NamespaceNotFound: the namespace was deleted.
+        """
         if self.path is not None and not self.path.exists():
             return 0
         with self._connection() as connection:
-            return _version(connection)
+            found = _version(connection)
+        if found == DELETED:
+            raise _deleted()
+        return found
 
     def migrate(self) -> int:
         """Brings the tables to the newest version; returns the one that they had.
@@ -115,15 +122,16 @@ class Database:
             return found
 
     def delete(self) -> None:
-        """Tells whoever has the file open that it is gone, closes it, and removes it with its -wal and -shm."""
+        """Tells whoever has the file open that it is gone, closes it, and removes it with what SQLite keeps beside it."""
         if self.path is not None and self.path.exists():
-            with contextlib.suppress(sqlite3.Error), self._connection() as connection:  # noqa: SIM117 - in this order
+            gone = (sqlite3.Error, NamespaceNotFound)
+            with contextlib.suppress(*gone), self._connection() as connection:  # noqa: SIM117 - in this order
                 with _transaction(connection, "BEGIN IMMEDIATE"):
                     connection.execute(f"PRAGMA user_version = {DELETED}")
         self._deleted = True
         self.close()
         if self.path is not None:
-            for suffix in ("", "-wal", "-shm"):
+            for suffix in ("", "-wal", "-shm", "-journal"):
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -156,19 +164,24 @@ class Database:
             return
         with self._lock:
             connection = self._idle.pop() if self._idle else None
-        connection = connection or self._connect()
         try:
+            connection = connection or self._connect()
             yield connection
-        except BaseException:
-            connection.close()
+        except BaseException as error:
+            if connection is not None:
+                connection.close()
+            if isinstance(error, sqlite3.Error) and self.path is not None and not self.path.exists():
+                # removed between two looks at it, of which SQLite makes whatever it meets first
+                raise (_not_migrated() if self._create is None else _deleted()) from error
             raise
         with self._lock:
             self._idle.append(connection)
 
     def _connect(self) -> sqlite3.Connection:
-        name = ":memory:" if self.path is None else str(self.path)
+        # only `migrate` makes a file: else one that was just deleted would come back, empty
+        name = ":memory:" if self.path is None else f"{self.path.absolute().as_uri()}?mode=rw"
         connection = sqlite3.connect(
-            name, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
+            name, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64, uri=True
         )
         try:
             if self.path is not None:

@@ -8,6 +8,8 @@ from evtool.settings import DEFAULT_NAMESPACE
 from evtool.store import Store
 from evtool.testing.contract.helping import append, everything, together
 
+ROUNDS = 5
+
 
 def test_migrating_makes_the_registry_and_the_default_namespace(fresh_store: Store) -> None:
     """After `migrate` a database that had nothing can be written to at once."""
@@ -74,4 +76,25 @@ def test_several_may_migrate_at_the_same_time(fresh_store: Store) -> None:
     for result in results:
         result.result()
     assert all(state.current for state in fresh_store.migration_status())
+    assert [one.name for one in fresh_store.list_namespaces()] == [DEFAULT_NAMESPACE]
+
+
+def test_namespaces_may_come_and_go_while_others_migrate(fresh_store: Store) -> None:
+    """`migrate` and its status pass over a namespace that somebody deletes meanwhile, used or not."""
+    fresh_store.migrate()
+
+    def come_and_go() -> None:
+        for number in range(ROUNDS):
+            name = fresh_store.create_namespace(f"passing-{number}").name
+            if number % 2:
+                append(fresh_store.in_namespace(name), "thing-1")
+            fresh_store.delete_namespace(name)
+
+    def migrate() -> None:
+        for _ in range(ROUNDS):
+            fresh_store.migrate()
+            fresh_store.migration_status()
+
+    for result in together([come_and_go, migrate, migrate]):
+        result.result()
     assert [one.name for one in fresh_store.list_namespaces()] == [DEFAULT_NAMESPACE]
