@@ -122,7 +122,7 @@ class Database:
             return found
 
     def delete(self) -> None:
-        """Tells whoever has the file open that it is gone, closes it, and removes it with what SQLite keeps beside it."""
+        """Tells whoever has the file open that it is gone, closes it, removes it and what SQLite keeps beside it."""
         if self.path is not None and self.path.exists():
             gone = (sqlite3.Error, NamespaceNotFound)
             with contextlib.suppress(*gone), self._connection() as connection:  # noqa: SIM117 - in this order
