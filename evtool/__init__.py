@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from evtool.connecting import connect
     from evtool.errors import EvtoolError
     from evtool.exporting import export_file
+    from evtool.following import Followed, follow
     from evtool.importing import import_file
     from evtool.model import Message, Namespace, NewMessage, Selection
     from evtool.store import Store
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "EvtoolError",
+    "Followed",
     "Message",
     "Namespace",
     "NewMessage",
@@ -31,11 +33,13 @@ __all__ = [
     "__version__",
     "connect",
     "export_file",
+    "follow",
     "import_file",
 ]
 
 _HOMES = {
     "EvtoolError": "errors",
+    "Followed": "following",
     "Message": "model",
     "Namespace": "model",
     "NewMessage": "model",
@@ -43,6 +47,7 @@ _HOMES = {
     "Store": "store",
     "connect": "connecting",
     "export_file": "exporting",
+    "follow": "following",
     "import_file": "importing",
 }
 

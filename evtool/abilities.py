@@ -22,3 +22,6 @@ class Ability(enum.Enum):
 
     DOCTOR = "doctor"
     """`administration().diagnose` and `mend`."""
+
+    NOTIFICATIONS = "notifications"
+    """`administration().notify` and `listen`: being woken up instead of looking again and again."""

@@ -32,8 +32,24 @@ class Member:
     through: str | None = None
 
 
+class Listener(abc.ABC):
+    """Hears that something was written to a namespace. What it was is for reads to say."""
+
+    @abc.abstractmethod
+    def wait(self, seconds: float) -> bool:
+        """Waits for a transaction that has written, for so long at the most; whether there was one.
+
+        Raises:
+            StoreUnreachable: the connection was lost; make another listener, and read before you wait.
+        """
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Stops listening."""
+
+
 class Administration(abc.ABC):
-    """Fleets of namespaces, roles, the adoption of what another tool installed, and a doctor.
+    """Fleets of namespaces, roles, notifications, the adoption of what another tool installed, and a doctor.
 
     Every method may raise StoreUnreachable, StoreTimeout, PermissionDenied and NotMigrated.
     """
@@ -77,6 +93,35 @@ class Administration(abc.ABC):
 
         Raises:
             NamespaceNotFound: there is no such namespace.
+        """
+
+    @abc.abstractmethod
+    def notify(self, name: str, *, on: bool) -> bool:
+        """Has the writers of a namespace notify those who listen, or not any more; whether that is new.
+
+        Raises:
+            NamespaceNotFound: there is no such namespace.
+        """
+
+    @abc.abstractmethod
+    def notifies(self, name: str) -> bool:
+        """Whether the writers of a namespace notify.
+
+        Raises:
+            NamespaceNotFound: there is no such namespace.
+        """
+
+    @abc.abstractmethod
+    def notification_script(self, name: str, *, on: bool) -> str:
+        """The SQL of `notify`."""
+
+    @abc.abstractmethod
+    def listen(self, name: str) -> Listener:
+        """Hears of what is written from here on. Close it.
+
+        Raises:
+            NamespaceNotFound: there is no such namespace.
+            ServerUnsuitable: behind a pooler, or the server is a standby.
         """
 
     @abc.abstractmethod

@@ -50,7 +50,7 @@ def blocks(
         StoreError: the namespace was deleted, or messages were imported below the watermark meanwhile, so that what
             came before the loss and what comes after it don't belong together.
     """
-    tries = _Tries(retries, tell)
+    tries = Tries(retries, tell)
     rest: Selection | None = selection
     lost = False
     while rest is not None:
@@ -89,7 +89,7 @@ def answer(ask: Callable[[], _Answer], *, retries: int = RETRIES, tell: Teller =
     Raises:
         StoreUnreachable: the last try failed, too.
     """
-    tries = _Tries(retries, tell)
+    tries = Tries(retries, tell)
     while True:
         try:
             return ask()
@@ -97,10 +97,16 @@ def answer(ask: Callable[[], _Answer], *, retries: int = RETRIES, tell: Teller =
             tries.again(error)
 
 
-class _Tries:
+class Tries:
     """How often a lost connection has been tried again since something last came."""
 
-    def __init__(self, retries: int, tell: Teller) -> None:
+    def __init__(self, retries: int | None, tell: Teller) -> None:
+        """Nothing is lost yet.
+
+        Args:
+            retries: how often it is tried again; None is for ever.
+            tell: hears of each loss.
+        """
         self._retries = retries
         self._tell = tell
         self._tried = 0
@@ -117,13 +123,15 @@ class _Tries:
             ) from error
         pause = _pause(self._tried)
         self._tried += 1
-        self._tell(f"{error.message}; trying again in {pause:.1f} s ({self._tried} of {self._retries})")
+        limit = "" if self._retries is None else f" of {self._retries}"
+        self._tell(f"{error.message}; trying again in {pause:.1f} s ({self._tried}{limit})")
         time.sleep(pause)
 
 
 def _pause(tried: int) -> float:
     """How long to wait before the next try: twice as long each time, and never all at the same moment."""
-    return float(min(_FIRST_PAUSE * 2**tried, _LONGEST_PAUSE) * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+    # for ever is more than a float can be doubled
+    return float(min(_FIRST_PAUSE * 2 ** min(tried, 10), _LONGEST_PAUSE) * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
 
 
 def _check(store: Store, namespace: Namespace, watermark: Watermark) -> None:

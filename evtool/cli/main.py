@@ -15,6 +15,7 @@ _COMMANDS = {
     "ns": "evtool.cli.ns:ns",
     "write": "evtool.cli.write:write",
     "read": "evtool.cli.read:read",
+    "tail": "evtool.cli.tail:tail",
     "streams": "evtool.cli.listing:streams",
     "categories": "evtool.cli.listing:categories",
     "stats": "evtool.cli.listing:stats",

@@ -117,6 +117,7 @@ def _facts(store: Store, name: str) -> dict[str, Any]:
     facts = _plain(store.get_namespace(name))
     try:
         if Ability.ADMINISTRATION in store.abilities:
+            facts["notify"] = "on" if store.administration().notifies(name) else "off"
             facts["members"] = [dataclasses.asdict(member) for member in store.administration().members(name)]
         state = next(state for state in store.migration_status() if state.name == name)
     except StopIteration:
@@ -242,3 +243,30 @@ def revoke(name: str, role: str, dsn: str | None, sql: bool) -> None:
     if through:
         output.talk(f"note: {role} still has a right through {through[0]}, of which it is a member")
     output.data(f'namespace "{name}": {role} ' + ("may nothing any more" if had_any else "had no right of its own"))
+
+
+@ns.command()
+@click.argument("name")
+@click.option("--on", "on", flag_value="on", help="Writers notify.")
+@click.option("--off", "on", flag_value="off", help="They don't, and pay nothing.")
+@options.database
+@options.show_sql
+def notify(name: str, on: str | None, dsn: str | None, sql: bool) -> None:
+    """Have the writers of the namespace NAME wake up those who listen: `evtool tail --listen`, or LISTEN in SQL.
+
+    The channel is called as the schema, and the notification is empty. It is off at first: a NOTIFY makes all commits
+    of a database that notify wait for each other, and whoever looks once a second needs none.
+
+    \b
+    Example:
+      evtool ns notify orders --on
+      evtool ns notify orders --off
+    """
+    if on is None:
+        raise click.UsageError("Say which: --on or --off.")
+    with open_store(dsn) as store:
+        if sql:
+            output.data(store.administration().notification_script(name, on=on == "on").rstrip())
+            return
+        is_new = store.administration().notify(name, on=on == "on")
+    output.data(f'namespace "{name}": notifications are {on}' + ("" if is_new else ", as before"))

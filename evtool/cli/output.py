@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import select
+import stat
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -80,6 +84,17 @@ def flush() -> None:
     """Writes out what `data` has kept."""
     if sys.stdout is not None:
         sys.stdout.flush()
+
+
+def is_read() -> bool:
+    """Whether whoever reads the result is still there; `head` goes when it has seen enough."""
+    stream = _stdout()
+    with contextlib.suppress(OSError, ValueError):
+        if stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode) or stat.S_ISSOCK(os.fstat(stream.fileno()).st_mode):
+            reader = select.poll()
+            reader.register(stream.fileno(), 0)
+            return not reader.poll(0)
+    return True
 
 
 def _stdout() -> TextIO:

@@ -41,6 +41,7 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 \ir functions/get_last_stream_message.sql
 \ir functions/watermark.sql
 \ir functions/get_all_messages.sql
+\ir functions/notify_messages.sql
 \ir functions/list_streams.sql
 \ir functions/list_categories.sql
 \ir views/stream_summary.sql

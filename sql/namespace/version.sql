@@ -1,4 +1,4 @@
 -- Made by scripts/generate: what this folder holds.
 \set structure '0002'
-\set checksum '601528666b892a3926bf3dee70d727db01d87ff029853de61a68cfd60f74cebb'
+\set checksum '5044e1ab1b26cc1f8035b67ba240064ef8b6e84d0350ec38ba22170d055cf814'
 \set evtool_version '0.1.0'

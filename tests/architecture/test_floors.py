@@ -27,7 +27,7 @@ FLOORS: list[set[str]] = [
     {"connecting"},
     {"increments"},
     {"resuming"},
-    {"exporting", "importing", "verifying", "copying", "migrating", "namespaces", "diagnosing", "bulk"},
+    {"exporting", "importing", "verifying", "following", "copying", "migrating", "namespaces", "diagnosing", "bulk"},
     {"testing"},
     {"cli"},
     {"__main__"},

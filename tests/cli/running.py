@@ -62,7 +62,8 @@ class Cli:
     def start(self, *arguments: str | Path, **options: Any) -> subprocess.Popen[bytes]:
         """Starts a command. Its standard streams are pipes, unless options of Popen say otherwise."""
         streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(self.command(*arguments), env=self.environment(), **{**streams, **options})
+        given = {"env": self.environment(), **streams, **options}
+        return subprocess.Popen(self.command(*arguments), **given)
 
     @staticmethod
     def command(*arguments: str | Path) -> list[str]:

@@ -228,6 +228,13 @@ def test_what_does_not_work_through_it_is_said(pooled: Pooled, empty_dsn: str) -
         with pytest.raises(ServerUnsuitable) as caught:
             list(store.administration().adopt("message_store", "message_store", timedelta(seconds=1)))
         assert "connect to the server itself" in (caught.value.hint or "")
+        store.migrate()
+        store.administration().notify("message_store", on=True)
+        with pytest.raises(ServerUnsuitable) as caught:
+            next(evtool.follow(store, listen=True))
+        assert "connect to the server itself" in (caught.value.hint or "")
+        store.write_message(None, "a-1", "T", {})
+        assert [one.stream_name for one in evtool.follow(store, position=1, until_idle=0)] == ["a-1"]
     optional = conninfo.make_conninfo(pooled(empty_dsn), options="-c lock_timeout=1s")
     with PostgresStore(optional) as store, pytest.raises(StoreUnreachable, match="unsupported startup parameter"):
         store.list_namespaces()

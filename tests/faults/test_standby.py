@@ -32,7 +32,9 @@ def standby() -> Iterator[tuple[Cli, bytes]]:
 
 
 @pytest.mark.parametrize(
-    "command", ["export", "export --jobs 2", "export --categories account", "read --all"], ids=lambda text: text
+    "command",
+    ["export", "export --jobs 2", "export --categories account", "read --all", "tail", "tail --once"],
+    ids=lambda text: text,
 )
 def test_what_has_to_be_gap_safe_asks_for_the_primary(standby: tuple[Cli, bytes], command: str) -> None:
     """Whether a writer is still busy can't be told here, so that nothing is exported, rather than something missed."""
@@ -58,6 +60,11 @@ def test_streams_and_categories_are_read(standby: tuple[Cli, bytes]) -> None:
     cli, whole = standby
     assert cli("read", "account-1").ok().stdout == whole
     assert cli("read", "--category", "account").ok().stdout == whole
+    assert cli("tail", "account-1", "--once", "--position", "0").ok().stdout == whole
+    assert (
+        cli("tail", "--category", "account", "--once", "--lines", "1").ok().stdout
+        == whole.splitlines(keepends=True)[-1]
+    )
     assert cli("streams").ok().out == "account-1\t98\n"
     assert "99" in cli("categories").ok().out
     assert "last position:  99\n" in cli("stats").ok().out

@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Iterator
 from datetime import timedelta
 
-from evtool.administration import Administration, Member, Right
+from evtool.administration import Administration, Listener, Member, Right
 from evtool.findings import Diagnosis, Mended
 from evtool.model import MigrationPlan, MigrationStep
-from evtool.stores.postgres import registry, roles
+from evtool.stores.postgres import notifications, registry, roles
 from evtool.stores.postgres.connection import Connection, Connector
 from evtool.stores.postgres.translation import translated
 
@@ -46,6 +46,31 @@ class PostgresAdministration(Administration):
         """See `Administration.members`."""
         with self._open() as connection:
             return roles.members(connection, registry.get(connection, name).schema)
+
+    def notify(self, name: str, *, on: bool) -> bool:
+        """See `Administration.notify`."""
+        with self._open() as connection:
+            return notifications.switch(connection, registry.get(connection, name).schema, on=on)
+
+    def notifies(self, name: str) -> bool:
+        """See `Administration.notifies`."""
+        with self._open() as connection:
+            return notifications.are_on(connection, registry.get(connection, name).schema)
+
+    def notification_script(self, name: str, *, on: bool) -> str:
+        """See `Administration.notification_script`."""
+        with self._open() as connection:
+            return notifications.script(registry.get(connection, name).schema, on=on)
+
+    def listen(self, name: str) -> Listener:
+        """See `Administration.listen`."""
+        connection = self._connector.open()
+        try:
+            with translated():
+                return notifications.PostgresListener(connection, registry.get(connection, name).schema)
+        except BaseException:
+            connection.close()
+            raise
 
     def adopt(self, schema: str, name: str, wait: timedelta) -> Iterator[str]:
         """See `Administration.adopt`."""
