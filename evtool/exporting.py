@@ -54,7 +54,8 @@ def export_file(
         path: where to; `-` is standard output. A file appears when it is complete.
         selection: which messages; None is all, or those of `previous`.
         compression: how the file is compressed; None goes by its suffix.
-        manifest: where the manifest is written; None is beside the file, and nowhere for what is no regular file.
+        manifest: where the manifest is written, `-` being standard output; None is beside the file, and nowhere for
+            what is no regular file.
         previous: the manifest of an earlier export; only what came after it is exported.
         jobs: over how many connections it is read.
         retries: how often a lost connection is tried again, without any progress in between; one that can't be made
@@ -63,6 +64,7 @@ def export_file(
         tell: told of lost connections.
 
     Raises:
+        InvalidArgument: the manifest would be written over the file.
         FileError: a file can't be read or written.
         ManifestUnusable, IncrementRefused: `previous` can't be gone on from.
         NotAble: the store can't do several jobs.
@@ -72,7 +74,7 @@ def export_file(
     # what can't be reached at first is a wrong address more often than a lost connection: said at once
     store.get_namespace(store.namespace)
     beside = manifests.path_beside(path) if files.is_regular(path) else None
-    kept = beside if manifest is None else Path(manifest)
+    kept = beside if manifest is None else manifests.place(manifest, path)
     written = _Written(progress)
     try:
         plan = resuming.answer(lambda: _plan(store, selection or Selection(), earlier), retries=retries, tell=tell)
@@ -133,7 +135,7 @@ class _Plan:
         return Manifest(
             format=manifests.FORMAT,
             evtool=__version__,
-            file=None if path == files.STANDARD else Path(path).name,
+            file=None if path == files.STANDARD else files.name_of(path),
             size=output.size,
             sha256=output.sha256,
             compression=str(output.compression),
@@ -197,5 +199,5 @@ class _Written:
 def _forget(*stale: Path | None) -> None:
     """Removes manifests of what is about to be overwritten: none may ever lie beside a file that it is not of."""
     for path in stale:
-        if path is not None:
-            path.unlink(missing_ok=True)
+        if path is not None and files.is_regular(str(path)):
+            files.target_of(str(path)).unlink(missing_ok=True)

@@ -10,6 +10,7 @@ import fcntl
 import glob
 import io
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -110,6 +111,29 @@ def is_regular(path: str) -> bool:
 def target_of(path: str) -> Path:
     """The file that a regular output ends up in: a link stays, and /dev/stdout is the file that it stands for."""
     return Path(os.path.realpath(path))
+
+
+def name_of(path: str) -> str:
+    """A file's name without folders, as text that any store and any program takes, whatever bytes it is made of."""
+    return os.fsencode(Path(path).name).decode(errors="replace")
+
+
+def are_one(one: str, other: str) -> bool:
+    """Whether two outputs would be one: the same stream, or the same file, by whatever name."""
+    if STANDARD in {one, other}:
+        return one == other or _is_standard_output(other if one == STANDARD else one)
+    return is_regular(one) and target_of(one) == target_of(other)
+
+
+def _is_standard_output(path: str) -> bool:
+    """Whether standard output is sent to that very file."""
+    if sys.stdout is None:
+        return False
+    try:
+        status = os.fstat(sys.stdout.fileno())
+        return stat.S_ISREG(status.st_mode) and os.path.samestat(status, os.stat(path))
+    except (OSError, ValueError):
+        return False
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
-from pathlib import Path
 
 from evtool import files, ndjson
 from evtool.errors import EvtoolError, FileError, ImportRefused, InvalidArgument, WriteConflict
@@ -229,7 +228,7 @@ def _fingerprint(path: str) -> str:
 
 
 def _named(plan: ImportPlan, path: str) -> ImportPlan:
-    name = "standard input" if path == files.STANDARD else Path(path).name
+    name = "standard input" if path == files.STANDARD else files.name_of(path)
     return dataclasses.replace(plan, source=plan.source or name)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from evtool import __version__, files, times
-from evtool.errors import FileError, ManifestUnusable
+from evtool.errors import FileError, InvalidArgument, ManifestUnusable
 from evtool.model import Namespace, Selection, Watermark
 
 FORMAT = 1
@@ -97,6 +97,29 @@ def path_beside(path: str) -> Path:
     return target.with_name(target.name + SUFFIX)
 
 
+def place(named: str, output: str) -> Path:
+    """Where a manifest is written that is to lie elsewhere, or to be standard output: looked at before the export.
+
+    Args:
+        named: where to.
+        output: the export's.
+
+    Raises:
+        InvalidArgument: both are one file or one stream, and the second would be all that is left of the two.
+        FileError: it is a folder, or in none.
+    """
+    if files.are_one(named, output):
+        raise InvalidArgument(
+            f"the manifest and the export can't both be written to {named}", hint="give --manifest another name"
+        )
+    folder = files.target_of(named).parent
+    if named != files.STANDARD and not folder.is_dir():
+        raise FileError(f"can't write the manifest {named}: there is no folder {folder}", hint="make it first")
+    if Path(named).is_dir():
+        raise FileError(f"can't write the manifest {named}: it is a folder", hint="name a file in it")
+    return Path(named)
+
+
 def filters_of(selection: Selection) -> Filters:
     """A selection as a manifest has it."""
     return Filters(
@@ -154,11 +177,11 @@ def write(manifest: Manifest, path: Path) -> None:
         FileError: it can't be written.
     """
     try:
-        with files.replaced(path) as file:
+        with files.open_output(str(path)) as file:
             file.write(render(manifest))
-    except OSError as error:
+    except FileError as error:
         raise FileError(
-            f"can't write the manifest {path}: {error.strerror or error}",
+            f"{error.message}: it is the manifest",
             hint="the export itself is complete; name another place with --manifest",
         ) from error
 

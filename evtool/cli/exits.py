@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -79,13 +78,23 @@ def show(error: EvtoolError) -> int:
     """Prints an error on one line of stderr, or as the event that `--progress json` promises; returns its exit code."""
     line = error.line if isinstance(error, ImportRefused) else None
     if output.wants_json_events():
-        event: dict[str, object] = {"error": error.code, "message": error.message}
-        if line is not None:
-            event["line"] = line
-        output.talk(json.dumps(event, ensure_ascii=False, separators=(",", ":")))
+        where = {} if line is None else {"line": line}
+        output.talk(output.event(error=error.code, message=error.message, **where))
     else:
         output.talk(f"evtool: {one_line(error)}")
     return code_of(error)
+
+
+def _show_usage(error: click.UsageError) -> None:
+    if output.wants_json_events():
+        output.talk(output.event(error="USAGE", message=error.format_message()))
+    else:
+        error.show(file=sys.stderr)
+
+
+def _show_other(code: str, message: str, line: str) -> None:
+    """Prints what is no error of ours: as an event under a code, or as a line."""
+    output.talk(output.event(error=code, message=message) if output.wants_json_events() else f"evtool: {line}")
 
 
 def one_line(error: EvtoolError) -> str:
@@ -103,16 +112,17 @@ def run(command: click.Command) -> int:
         output.flush()
         return result if isinstance(result, int) else DONE
     except click.UsageError as error:
-        error.show(file=sys.stderr)
+        _show_usage(error)
         return USAGE
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        output.talk(f"evtool: {error.format_message()}")
+        _show_other("FAILED", error.format_message(), error.format_message())
         return FAILED
     except (KeyboardInterrupt, click.Abort):
         what = "interrupted" if _ended_by == signal.SIGINT else f"ended by {_ended_by.name}"
-        output.talk(f"evtool: {what}; nothing is half done")
+        what = f"{what}; nothing is half done"
+        _show_other("INTERRUPTED", what, what)
         return SIGNALLED + _ended_by
     except BrokenPipeError:
         # whoever read our output has seen enough, as `head` does; Python's own flush at exit must not complain
@@ -125,11 +135,13 @@ def run(command: click.Command) -> int:
     except OSError as error:
         if output.is_verbose():
             traceback.print_exc()
-        name = f"{error.filename}: " if error.filename else ""
-        output.talk(f"evtool: FILE: {name}{error.strerror or error} — check the path and the free space")
+        what = f"{error.filename}: " if error.filename else ""
+        what = f"{what}{error.strerror or error}"
+        _show_other("FILE", what, f"FILE: {what} — check the path and the free space")
         return FAILED
     except Exception as error:  # noqa: BLE001 - the last border: no traceback without -v
         if output.is_verbose():
             traceback.print_exc()
-        output.talk(f"evtool: internal error ({type(error).__name__}) — run it again with -v and report what it prints")
+        what = f"internal error ({type(error).__name__})"
+        _show_other("INTERNAL", what, f"{what} — run it again with -v and report what it prints")
         return FAILED

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
@@ -20,7 +19,9 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", "path", metavar="FILE", default="-", help="Where to. [default: stdout]")
 @options.compressed
 @click.option(
-    "--manifest", metavar="FILE", help="Where the manifest is written. [default: beside the output; none for stdout]"
+    "--manifest",
+    metavar="FILE",
+    help="Where the manifest is written; - is stdout. [default: beside the output; none for stdout]",
 )
 @click.option("--incremental", metavar="MANIFEST", help="Only what came since the export that this is the manifest of.")
 @click.option(
@@ -92,4 +93,4 @@ def export(
 
 def _tell(text: str) -> None:
     """Says that a connection was lost: an event with --progress json, a line otherwise, for something is wrong."""
-    output.talk(json.dumps({"retry": text}, ensure_ascii=False) if output.wants_json_events() else f"evtool: {text}")
+    output.talk(output.event(retry=text) if output.wants_json_events() else f"evtool: {text}")

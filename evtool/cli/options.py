@@ -55,11 +55,19 @@ def namespaced(command: _Command) -> _Command:
     return database(option(command))
 
 
+def _progress(_context: click.Context, _parameter: click.Parameter, given: str) -> str:
+    # before the other options are read: what is wrong with them is told as an event, too
+    output.tell_json_events(wanted=given == "json")
+    return given
+
+
 progress = click.option(
     "--progress",
     type=click.Choice(["auto", "json", "none"]),
     default="auto",
     show_default=True,
+    is_eager=True,
+    callback=_progress,
     help="A bar on a terminal; JSON events, one a line, on stderr; or nothing.",
 )
 
@@ -98,7 +106,7 @@ def open_store(dsn: str | None, namespace: str | None = None) -> Store:
         # the driver's warnings accompany an error that is reported anyway
         logging.getLogger("psycopg").addHandler(logging.NullHandler())
     if settings.dsn_is_default(dsn):
-        output.talk("evtool: no --dsn, EVTOOL_DSN or PG* variable: using the embedded server (see: evtool db status)")
+        output.note("no --dsn, EVTOOL_DSN or PG* variable: using the embedded server (see: evtool db status)")
         tell_of_older_servers()
     return connect(dsn, namespace)
 
@@ -112,4 +120,4 @@ def tell_of_older_servers() -> None:
     directory = EmbeddedServer().directory
     if not directory.exists():
         for older in sorted(directory.parent.glob("postgres-*[0-9]")):
-            output.talk(f"evtool: there is an embedded server of another version in {older}: --dsn embedded:{older}")
+            output.note(f"there is an embedded server of another version in {older}: --dsn embedded:{older}")

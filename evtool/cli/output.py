@@ -71,6 +71,16 @@ def talk(text: str) -> None:
     click.echo(text, err=True)
 
 
+def note(text: str) -> None:
+    """Tells what is good to know, be it as an event."""
+    talk(event(note=text) if _json_events else f"evtool: {text}")
+
+
+def event(**fields: object) -> str:
+    """An event of `--progress json`: one line of JSON."""
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+
+
 def data(text: str) -> None:
     """Prints a line of the result, on stdout: in UTF-8 wherever it isn't for eyes, for it may be NDJSON."""
     stream = _stdout()
@@ -145,8 +155,8 @@ class Meter:
             verb: "imported" or "exported".
             total_bytes: of the input, for a bar that knows its end.
         """
-        global _json_events, _bar
-        self._json = _json_events = mode == "json"
+        global _bar
+        self._json = mode == "json"
         self._verb = verb
         self._quiet = mode == "none"
         self._by_bytes = total_bytes is not None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import functools
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
+
+# up to a comma or the end: in quotes, or not
+_NAME = re.compile(r'\s*+(?:("(?:[^"]|"")*")\s*|(?!")([^,]*))(?=,|\Z)')
 
 _FIRST = 1
 _LAST = 2**63 - 1  # a bigint's
@@ -55,11 +58,24 @@ def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _names(option: str, given: Sequence[str]) -> tuple[str, ...]:
-    """The names of a list; one with a comma in it is quoted as in CSV."""
-    names = tuple(name.strip() for row in csv.reader(given, strict=False) for name in row)
-    if any(not name for name in names) or len(given) > len(names):
-        raise click.UsageError(f"{option} has an empty name in it.")
-    return names
+    """The names of lists.
+
+    One that holds a comma, begins with a quote, begins or ends with a space, or is empty, is quoted as in CSV. The
+    module csv would take a line break for the end of a list.
+    """
+    names = []
+    for text in given:
+        end = -1
+        while end < len(text):
+            found = _NAME.match(text, end + 1)
+            if found is None:
+                raise click.UsageError(f'{option} has a name with a quote that isn\'t closed; a quote in quotes is "".')
+            quoted, plain = found.groups()
+            if not quoted and not plain.strip():
+                raise click.UsageError(f"{option} has an empty name in it.")
+            names.append(quoted[1:-1].replace('""', '"') if quoted else plain.strip())
+            end = found.end()
+    return tuple(names)
 
 
 _POSITION = click.IntRange(_FIRST, _LAST)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from evtool import manifest as manifests
 from evtool.errors import FileError, ManifestUnusable
-from tests.cli.running import Cli, assert_one_line
+from tests.cli.running import SECONDS, Cli, assert_one_line
 from tests.transfer.lines import line, lines
 
 
@@ -65,10 +67,49 @@ def test_a_manifest_that_can_not_be_written_leaves_no_older_one(filled: Cli, tmp
     """The file is complete then, and is said to be; what lies beside it is never of an older file."""
     filled("export", "-o", tmp_path / "out").ok()
     filled("write", "later-1", "Written").ok()
-    done = filled("export", "-o", tmp_path / "out", "--manifest", tmp_path / "missing" / "m.json")
-    assert_one_line(done, 1, "FILE", "can't write the manifest", "the export itself is complete")
+    done = filled("export", "-o", tmp_path / "out", "--manifest", "/dev/full")
+    assert_one_line(done, 1, "FILE", "it is the manifest", "the export itself is complete")
     assert _names(tmp_path) == ["out"]
     assert (tmp_path / "out").read_bytes().count(b"\n") == 11
+
+
+def test_a_manifest_that_can_never_be_is_told_before_the_export(filled: Cli, tmp_path: Path) -> None:
+    """What would take an hour and then lack its manifest isn't begun."""
+    for named, fault in ((tmp_path / "missing" / "m.json", "there is no folder"), (tmp_path, "it is a folder")):
+        done = filled("export", "-o", tmp_path / "out", "--manifest", named)
+        assert_one_line(done, 1, "FILE", "can't write the manifest", fault)
+    assert _names(tmp_path) == []
+
+
+def test_a_manifest_is_never_written_over_its_export(filled: Cli, tmp_path: Path) -> None:
+    """By whatever name, be the export a file or standard output: it is refused, and what was there stays."""
+    out, link = tmp_path / "out", tmp_path / "link"
+    out.write_bytes(b"older")
+    link.symlink_to(out)
+    for output, manifest in ((out, out), (out, link), (link, out), (tmp_path / "x", f"{tmp_path}/./x"), ("-", "-")):
+        done = filled("export", "-o", output, "--manifest", manifest)
+        assert_one_line(done, 2, "INVALID_ARGUMENT", "can't both be written")
+    with out.open("ab") as stdout:
+        process = filled.start("export", "--manifest", link, stdout=stdout)
+        assert process.communicate()[1].startswith(b"evtool: INVALID_ARGUMENT: ")
+    assert (out.read_bytes(), _names(tmp_path)) == (b"older", ["link", "out"])
+
+
+def test_a_manifest_goes_to_a_pipe_or_a_device_as_it_is(filled: Cli, tmp_path: Path) -> None:
+    """None of them is replaced by a file; `-` is standard output, and a link stays one."""
+    out, pipe, link = tmp_path / "out", tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(tmp_path / "m.json")
+    with ThreadPoolExecutor() as pool:
+        reader = pool.submit(pipe.read_bytes)
+        filled("export", "-o", out, "--manifest", pipe).ok()
+        piped = json.loads(reader.result(timeout=SECONDS))
+    printed = json.loads(filled("export", "-o", out, "--manifest", "-").ok().out)
+    filled("export", "-o", out, "--manifest", link).ok()
+    linked = json.loads((tmp_path / "m.json").read_text("utf-8"))
+    assert piped["sha256"] == printed["sha256"] == linked["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
+    assert (pipe.is_fifo(), link.is_symlink()) == (True, True)
+    assert _names(tmp_path) == ["link", "m.json", "out", "pipe"]
 
 
 def test_a_link_has_its_manifest_beside_the_file_that_it_stands_for(filled: Cli, tmp_path: Path) -> None:

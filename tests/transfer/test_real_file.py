@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,45 @@ def test_a_refusal_is_told_as_an_event(cli: Cli) -> None:
     done = cli("import", "--progress", "json", stdin=lines[3])
     assert done.code == 4
     assert done.err == '{"error":"POSITION_EXISTS","message":"global position 4 already exists","line":1}\n'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error"),
+    [
+        (["export", "--dsn", "postgresql://[/x"], 2, "INVALID_DSN"),
+        (["import", "--dsn", "postgresql://[/x"], 2, "INVALID_DSN"),
+        (["import", "--dsn", "postgresql://localhost:1/x"], 3, "STORE_UNREACHABLE"),
+        (["import", "-n", "nosuch"], 1, "NAMESPACE_NOT_FOUND"),
+        (["import", "-i", "/nosuch"], 1, "FILE"),
+        (["import", "--yes"], 2, "USAGE"),
+        (["import", "--batch-size", "x"], 2, "USAGE"),
+        (["export", "--since", "then"], 2, "INVALID_ARGUMENT"),
+        (["export", "--categories", "a-b"], 2, "NOT_A_CATEGORY"),
+        (["verify", "--progress", "json", "/nosuch"], 1, "FILE"),
+        (["copy", "--from-namespace", "nosuch"], 1, "NAMESPACE_NOT_FOUND"),
+        (["bulk", "export", "nosuch"], 2, "INVALID_RESOURCE"),
+    ],
+    ids=lambda value: "-".join(value).replace("/", "") if isinstance(value, list) else "",
+)
+def test_whatever_ends_a_command_is_an_event(cli: Cli, arguments: list[str], code: int, error: str) -> None:
+    """--progress json: stderr holds events and nothing else, be the fault in the options, the DSN, or the file."""
+    done = cli(*arguments, "--progress", "json", stdin=b"x")
+    events = [json.loads(line) for line in done.err.splitlines()]
+    assert (done.code, [event["error"] for event in events]) == (code, [error])
+    assert all(event["message"] for event in events)
+
+
+def test_an_interruption_is_an_event(cli: Cli) -> None:
+    """--progress json: a command that is told to end says so in an event, as it says everything."""
+    process = cli.start("import", "--progress", "json")
+    assert process.stdin and process.stderr
+    # the first event says that it has begun to read
+    process.stdin.write(gzip.decompress(REAL.read_bytes()))
+    process.stdin.flush()
+    assert "imported" in json.loads(process.stderr.readline())
+    process.send_signal(signal.SIGTERM)
+    last = process.communicate()[1].splitlines()[-1]
+    assert (process.returncode, json.loads(last)["error"]) == (143, "INTERRUPTED")
 
 
 def test_progress_can_be_silent(cli: Cli) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,6 @@ class RecordMeter:
             mode: auto, json or none.
             verb: "exported" or "copied".
         """
-        output.tell_json_events(wanted=mode == "json")
         self._mode = mode
         self._verb = verb
         self._bar: tqdm[Any] | None = None
@@ -43,12 +41,12 @@ class RecordMeter:
             of: which table, where there are several.
         """
         if self._mode == "json":
-            event: dict[str, Any] = {self._verb: records}
+            fields: dict[str, Any] = {self._verb: records}
             if total is not None:
-                event["total" if exact else "estimate"] = total
+                fields["total" if exact else "estimate"] = total
             if of is not None:
-                event["table"] = of
-            output.talk(json.dumps(event, ensure_ascii=False, separators=(",", ":")))
+                fields["table"] = of
+            output.talk(output.event(**fields))
         elif self._mode == "auto" and sys.stderr is not None and sys.stderr.isatty():
             if self._bar is None:
                 from tqdm import tqdm

@@ -81,7 +81,7 @@ def import_(what: tuple[str, ...], progress: str, dsn: str | None, report: str, 
 
     def show(moment: ImportProgress) -> None:
         if moment.continued and moment.records - chosen.batch <= moment.continued:
-            output.talk(f"evtool: goes on with an import that was interrupted after {moment.continued} records")
+            output.note(f"goes on with an import that was interrupted after {moment.continued} records")
         meter.show(moment.records, of=moment.resource)
 
     def tell(reports: list[ImportReport]) -> None:
