@@ -26,20 +26,62 @@ _FUNCTIONS = {
     "json": "as_json",
     "jsonb": "as_jsonb",
 }
-_TEXTS = {"text", "character varying", "character", "name"}
+_TEXTS = {"text", "character varying", "character"}
 # What PostgreSQL may be asked about at all; it then has the last word.
 _NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?$"
 _TIME = r"^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?"
+
+
+def _ranges() -> dict[str, str]:
+    """The patterns of ranges and multiranges, whose bounds have the spellings that their type has alone."""
+    day, number = "[0-9]{4}-[0-9]{2}-[0-9]{2}", _NUMBER[1:-1]
+    time = "[T ]" + _TIME[1:]
+    bounds = {
+        **dict.fromkeys(("int4", "int8", "num"), number),
+        "date": day,
+        "ts": f"{day}({time})?",
+        "tstz": f"{day}({time}(Z|[+-][0-9]{{2}}(:?[0-5][0-9])?)?)?",
+    }
+    found = {}
+    for name, bound in bounds.items():
+        one = rf'(empty|[[(]("({bound})"|{bound})?,("({bound})"|{bound})?[])])'
+        found[f"{name}range"] = f"^{one}$"
+        found[f"{name}multirange"] = rf"^\{{({one}(,{one})*)?\}}$"
+    return found
+
+
 _PATTERNS = {
     "real": _NUMBER,
     "double precision": _NUMBER,
     "time without time zone": _TIME + "$",
     "time with time zone": _TIME + r"(Z|[+-][0-9]{2}(:?[0-5][0-9])?)$",
+    **_ranges(),
     "bytea": r"^\\x([0-9a-fA-F]{2})*$",
     "oid": r"^(0|[1-9][0-9]{0,9})$",
 }
 _LENGTH_ONE = {"bit": 'pg_catalog."bit"', "character": "bpchar"}
 _NO_SPACE_AROUND = r"^\S(.*\S)?$"
+# Names are cut to fit, without a word.
+_LENGTHS = {"name": "octet_length({}) < 64", '"char"': "octet_length({}) = 1"}
+# Spaces around are part of these.
+_WITH_SPACES = {"xml"}
+# What the elements of an array must be in JSON.
+_IN_JSON = {Kind.NUMBER: "number", Kind.BOOLEAN: "boolean", Kind.JSON: "any"}
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnType:
+    """The type of a column, as the server knows it.
+
+    Attributes:
+        name: as PostgreSQL's format_type gives it, without a length; of a domain, what it is made of.
+        element: of an array, the type of its elements, likewise; else the same.
+        is_text: whether that is a type of texts of which every text is one, such as text, or citext.
+    """
+
+    name: str
+    element: str
+    is_text: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,46 +105,67 @@ class Cast:
 
     def of(self, text: sql.Composable) -> sql.Composable:
         """The SQL of the value of a text."""
-        return text if self.function is None else sql.SQL("{}(NULLIF({}, ''))").format(self.function, text)
+        if self.function is not None:
+            return sql.SQL("{}(NULLIF({}, ''))").format(self.function, text)
+        return text if self.type == "text" else sql.SQL("{}::{}").format(text, sql.SQL(self.type))
 
 
-def is_text(type_name: str) -> bool:
-    """Whether every text is a value of the type."""
-    return type_name in _TEXTS
-
-
-def cast(type_name: str, name: str) -> Cast:
+def cast(type_: ColumnType, name: str) -> Cast:
     """How texts become values of a type.
 
     Args:
-        type_name: as PostgreSQL's format_type gives it, without a length.
+        type_: of the values.
         name: of the function, for a type that needs one of its own.
     """
-    if is_text(type_name):
+    if type_.name in _TEXTS:
         # the length is looked at apart: a cast would cut
         return Cast("text")
-    if type_name in _FUNCTIONS:
-        return Cast(type_name, sql.Identifier(SCHEMA, _FUNCTIONS[type_name]))
+    if type_.is_text and type_.name == type_.element:
+        return Cast(type_.name)
+    if type_.name in _FUNCTIONS:
+        return Cast(type_.name, sql.Identifier(SCHEMA, _FUNCTIONS[type_.name]))
     # the name of the type is the server's own spelling of it; of these two it would mean a length of one
-    element = type_name.removesuffix("[]")
+    type_name, element = type_.name, type_.name.removesuffix("[]")
     if element in _LENGTH_ONE:
         type_name = type_name.replace(element, _LENGTH_ONE[element])
-    type_ = sql.SQL(type_name)
     own = sql.Identifier("pg_temp", name)
     if kind_of(type_name) is Kind.ARRAY:
-        strings = kind_of(element) is Kind.TEXT
-        made = sql.SQL("{}(value, {})::{}").format(sql.Identifier(SCHEMA, "as_list"), sql.Literal(strings), type_)
+        made = _array(sql.SQL(type_name), type_)
         guard: sql.Composable = sql.SQL("true")
     else:
-        made = sql.SQL("value::{}").format(type_)
-        pattern = _PATTERNS.get(type_name, _NO_SPACE_AROUND)
-        guard = sql.SQL("value ~ {}").format(sql.Literal(pattern))
+        made = sql.SQL("value::{}").format(sql.SQL(type_name))
+        guard = _is_spelt(type_, sql.Identifier("value"))
     body = sql.SQL(_BODY).format(guard=guard, made=made).as_string()
     definition = sql.SQL(
         "CREATE OR REPLACE FUNCTION {}(value text) RETURNS {} LANGUAGE plpgsql STABLE "
         "SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS {}"
-    ).format(own, type_, sql.Literal(body))
+    ).format(own, sql.SQL(type_name), sql.Literal(body))
     return Cast(type_name, own, definition)
+
+
+def _is_spelt(type_: ColumnType, value: sql.Composable) -> sql.Composable:
+    """Whether PostgreSQL may be asked about a text as a value, or an element, of a type."""
+    name = type_.element
+    if type_.is_text or name in _WITH_SPACES:
+        return sql.SQL("true")
+    if name in _FUNCTIONS:
+        return sql.SQL("{}({}) IS NOT NULL").format(sql.Identifier(SCHEMA, _FUNCTIONS[name]), value)
+    if name in _LENGTHS:
+        return sql.SQL(_LENGTHS[name]).format(value)
+    return sql.SQL("{} ~ {}").format(value, sql.Literal(_PATTERNS.get(name, _NO_SPACE_AROUND)))
+
+
+def _array(type_name: sql.Composable, type_: ColumnType) -> sql.Composed:
+    """The SQL of an array: each of its elements has the spelling that it would have to have alone."""
+    return sql.SQL(
+        "(SELECT list::{type} FROM (SELECT {as_list}(value, {kind}) AS list OFFSET 0) AS listed"
+        " WHERE NOT EXISTS (SELECT FROM unnest(list) AS element WHERE element IS NOT NULL AND NOT {is_spelt}))"
+    ).format(
+        type=type_name,
+        as_list=sql.Identifier(SCHEMA, "as_list"),
+        kind=sql.Literal(_IN_JSON.get(kind_of(type_.element), "string")),
+        is_spelt=_is_spelt(type_, sql.Identifier("element")),
+    )
 
 
 _BODY = """

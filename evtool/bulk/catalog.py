@@ -36,6 +36,18 @@ BASE = """
 """
 """SQL that has the type and its modifier of a column `a` of pg_attribute; of a domain those it is made of."""
 
+ELEMENT = """
+    LATERAL (
+      WITH RECURSIVE steps AS (
+        SELECT t.oid AS type, 0 AS depth FROM pg_type t WHERE t.typarray = base.type
+        UNION ALL
+        SELECT t.typbasetype, depth + 1 FROM steps JOIN pg_type t ON t.oid = steps.type WHERE t.typbasetype <> 0
+      )
+      SELECT COALESCE((SELECT type FROM steps ORDER BY depth DESC LIMIT 1), base.type) AS type
+    ) AS element
+"""
+"""SQL that has the type of the elements of an array `base`, likewise; else that of `base`."""
+
 _COLUMNS = f"""
     SELECT a.attname AS name, format_type(base.type, NULL) AS type,
       a.attnotnull AS not_null, a.attgenerated <> '' AS computed, a.attidentity AS identity,

@@ -234,7 +234,7 @@ class _Journey:
             )
             ledger = open_import(
                 self._connection,
-                self._context(resource, stream.head),
+                self._context(resource, loader.oid, stream.head),
                 resource=resource.name,
                 target=f"{resource.schema}.{resource.table}",
                 source=path,
@@ -261,9 +261,9 @@ class _Journey:
                 loader.raise_sequences()
         return ledger, framer, stopped
 
-    def _context(self, resource: Resource, head: bytes) -> str:
+    def _context(self, resource: Resource, oid: int, head: bytes) -> str:
         """The context of a file; of several files that begin alike, each has its own, by their order."""
-        context = _context(resource, self._options, head)
+        context = _context(resource, oid, self._options, head)
         self._contexts[context] += 1
         number = self._contexts[context]
         return context if number == 1 else f"{context}/{number}"
@@ -344,9 +344,9 @@ def _pass_over(records: Iterator[Record], place: Place, digest: hashlib._Hash) -
         )
 
 
-def _context(resource: Resource, options: ImportOptions, head: bytes) -> str:
+def _context(resource: Resource, oid: int, options: ImportOptions, head: bytes) -> str:
     """What makes two commands the same: table, resource, options that change what is done, and the file's beginning."""
-    parts = [repr(resource), options.upsert, options.ignore_unknown, options.columns, options.dry_run]
+    parts = [repr(resource), oid, options.upsert, options.ignore_unknown, options.columns, options.dry_run]
     digest = hashlib.sha256(json.dumps(parts, default=str).encode())
     digest.update(head)
     return digest.hexdigest()

@@ -27,7 +27,6 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _TOKEN = re.compile(rb'["{}\[\]]')
 _SPACE = re.compile(rb"[ \t\r\n,]*+")
-_ESCAPED = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
 _NOT_UTF8 = Fault("invalid_utf8", "the record is not valid UTF-8")
 _NOT_JSON = Fault("invalid_json", "the record is not valid JSON")
@@ -90,6 +89,7 @@ class JsonFramer:
         try:
             text.isascii() or text.decode()
             members = _members.decode(text)
+            once = _each_once(members, text)
         except UnicodeDecodeError:
             return Record(line, [], _shown(text), _NOT_UTF8)
         except msgspec.ValidationError:
@@ -97,8 +97,9 @@ class JsonFramer:
         except msgspec.DecodeError:
             return Record(line, [], _shown(text), _NOT_JSON)
         except RecursionError:
+            # the two parsers above don't give up at the same depth
             return Record(line, [], _shown(text[:_SHOWN_BYTES]), _TOO_DEEP)
-        if not _each_once(members, text):
+        if not once:
             return Record(line, [], text, _TWICE)
         if set(members) == _REJECT and "raw" not in self._kinds:
             return self._mended(line, members)
@@ -118,22 +119,23 @@ class JsonFramer:
                 mistyped.append(name)
             fields.append(value)
         if members and not self._ignore_unknown:
-            unknown = ", ".join(name for name in members if name not in self._passed)
+            unknown = [name for name in members if name not in self._passed]
             if unknown:
                 # a key, unlike a value, may well hold what PostgreSQL can't store
-                return Record(line, [], text, Fault("unknown_field", _UNKNOWN + _printable(unknown[:200])))
+                named = _printable(", ".join(unknown)[:200]) or '""'
+                return Record(line, [], text, Fault("unknown_field", _UNKNOWN + named))
         return Record(line, fields, text, None, tuple(mistyped), tuple(absent))
 
     def _mended(self, line: int, members: dict[str, msgspec.Raw]) -> Record:
         """A record of a file of rejects: its text, perhaps mended, is the record."""
-        raw: Any = json.loads(bytes(members["raw"]))
-        if not isinstance(raw, str):
-            return Record(line, [], bytes(members["raw"]), _NOT_AN_OBJECT)
+        raw = bytes(members["raw"])
+        if not raw.startswith(b'"'):
+            return Record(line, [], raw, _NOT_AN_OBJECT)
+        text: str = json.loads(raw)
         try:
-            text = raw.encode()
+            return self._record(line, text.encode())
         except UnicodeEncodeError:
-            return Record(line, [], bytes(members["raw"]), _SURROGATE)
-        return self._record(line, text)
+            return Record(line, [], raw, _SURROGATE)
 
 
 _REJECT = {"line", "errors", "raw"}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from evtool.bulk.casting import cast
+from evtool.bulk.casting import ColumnType, cast
 from evtool.bulk.resource import Column, Reference, Resource, Unique
 
 _Sql = sql.Composable
@@ -43,15 +43,21 @@ class Target:
 
     Attributes:
         name: quoted, with its schema.
-        types: the types of its columns, as PostgreSQL writes them, by name.
+        oid: its number, which another table of that name would not have.
+        types: the types of its columns, by name.
         lockable: the references whose parents the role may lock.
         deferrable: whether a key is only checked when it is asked for, which ON CONFLICT can't be used with.
+        partitioned: whether its records are in partitions.
+        path: where names without a schema are looked for: PostgreSQL's own first, then as the role's other programs do.
     """
 
     name: str
-    types: dict[str, str]
+    oid: int
+    types: dict[str, ColumnType]
     lockable: frozenset[Reference]
-    deferrable: bool = False
+    deferrable: bool
+    partitioned: bool
+    path: str
 
 
 class Judgement:
@@ -161,7 +167,15 @@ class Judgement:
             yield reference.columns[0], reference.code, message, self._no_parent(reference)
         for unique in self._uniques():
             message = f"{', '.join(unique.columns)}: another record has it already"
-            taken = self._is_another(unique) if self._upsert and unique.columns != self.key else None
+            taken: _Sql | None = None
+            if self._upsert and unique.columns != self.key:
+                taken = self._is_another(unique)
+            elif self._upsert and (generated := self._generated()):
+                # a number that a default gave was never meant for the record that has it
+                missing = sql.SQL(" OR ").join(map(self._is_missing, generated))
+                taken = sql.SQL("({}) AND (SELECT true FROM {} AS t WHERE {} LIMIT 1)").format(
+                    missing, self._self, self._same(unique.columns, "t", "record")
+                )
             yield unique.columns[0], unique.code, message, taken
 
     def _of_column(self, column: Column) -> Iterator[tuple[str, str, str, _Sql | None]]:
@@ -174,12 +188,12 @@ class Judgement:
         if self._typed:
             wrong.append(sql.SQL("{} = ANY (_evtool_mistyped)").format(sql.Literal(column.name)))
         if wrong and column.name in self.given:
-            type_ = self._target.types[column.name]
+            type_ = self._target.types[column.name].name
             yield column.name, column.invalid_code, f"{column.name} is no {type_}", sql.SQL(" OR ").join(wrong)
         if column.required or (column.not_null and column.default is None):
             yield column.name, column.required_code, f"{column.name} is required", self._is_missing(column)
         if column.length is not None:
-            rest = sql.SQL("rtrim({})") if self._target.types[column.name] == "character" else sql.SQL("{}")
+            rest = sql.SQL("rtrim({})") if self._target.types[column.name].name == "character" else sql.SQL("{}")
             too_long = sql.SQL("length({}) > {}").format(rest.format(name), sql.Literal(column.length))
             message = f"{column.name} has more than {column.length} characters"
             yield column.name, "value_too_long", message, too_long
@@ -194,10 +208,14 @@ class Judgement:
             identifier: _Sql = sql.Identifier(qualifier, name) if qualifier else sql.Identifier(name)
             if self._resource.column(name).fold_case:
                 identifier = sql.SQL("lower({})").format(identifier)
-            elif qualifier != "t" and self._target.types[name] == "character":
+            elif qualifier != "t" and self._target.types[name].name == "character":
                 identifier = sql.SQL("{}::bpchar").format(identifier)
             found.append(identifier)
         return found
+
+    def _generated(self) -> list[Column]:
+        """Those columns of the key by which upserts go that have a default."""
+        return [column for column in self._columns if column.name in self.key and column.default is not None]
 
     def _is_another(self, unique: Unique) -> _Sql:
         """Whether a record other than the one that is to be replaced has the same values."""

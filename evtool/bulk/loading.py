@@ -15,7 +15,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from evtool.bulk.catalog import BASE
+from evtool.bulk.casting import ColumnType
+from evtool.bulk.catalog import BASE, ELEMENT
 from evtool.bulk.judging import Target
 from evtool.bulk.records import Record
 from evtool.bulk.resource import Reference, Resource
@@ -124,6 +125,11 @@ class Loader:
                 ) from error
 
     @property
+    def oid(self) -> int:
+        """The number of the table, which another table of that name would not have."""
+        return self._statements.oid
+
+    @property
     def rejects_table(self) -> sql.Identifier:
         """The temporary table (line bigint, errors json, raw text) of what the last batch refused."""
         return sql.Identifier("pg_temp", self._statements.rejects)
@@ -218,13 +224,18 @@ def _list(names: Sequence[str]) -> bytes:
 
 
 _COLUMNS = f"""
-    SELECT a.attname, format_type(base.type, NULL)
-    FROM pg_attribute a CROSS JOIN {BASE}
+    SELECT a.attname, format_type(base.type, NULL), format_type(element.type, NULL),
+      t.typcategory = 'S' AND t.typtype = 'b' AND t.oid <> 'name'::regtype
+    FROM pg_attribute a CROSS JOIN {BASE} CROSS JOIN {ELEMENT} JOIN pg_type t ON t.oid = element.type
     WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
 """
 _TABLE = """
-    SELECT c.oid::bigint, c.oid::regclass::text, c.relkind IN ('r', 'p'), has_table_privilege(c.oid, 'INSERT')
-      OR has_any_column_privilege(c.oid, 'INSERT'), current_setting('server_encoding')
+    SELECT c.oid::bigint, c.oid::regclass::text, c.relkind IN ('r', 'p'), c.relkind = 'p',
+      has_table_privilege(c.oid, 'INSERT') OR has_any_column_privilege(c.oid, 'INSERT'),
+      current_setting('server_encoding'), (
+        SELECT concat_ws(', ', 'pg_catalog', NULLIF(reset_val, ''), 'pg_temp') FROM pg_settings
+        WHERE name = 'search_path'
+      )
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = %s AND c.relname = %s
 """
@@ -259,7 +270,7 @@ def _look_at(connection: Connection, resource: Resource, *, upsert: bool) -> Tar
     if row is None:
         hint = f"make it first: evtool bulk init --schema {resource.schema}, or name its schema with --schema"
         raise InvalidResource(f"there is no table {where}", hint=hint)
-    oid, name, is_table, may_insert, encoding = row
+    oid, name, is_table, partitioned, may_insert, encoding, path = row
     if encoding != "UTF8":
         raise ServerUnsuitable(f"the database is encoded in {encoding}", hint="imports need a database in UTF8")
     if not is_table:
@@ -268,25 +279,31 @@ def _look_at(connection: Connection, resource: Resource, *, upsert: bool) -> Tar
         raise PermissionDenied(
             f"the role may not insert into {where}", hint="it needs the privileges INSERT and SELECT"
         )
-    types: dict[str, str] = dict(connection.execute(_COLUMNS, (oid,)).fetchall())
+    types = {column: ColumnType(*type_) for column, *type_ in connection.execute(_COLUMNS, (oid,)).fetchall()}
     for column in resource.columns:
         if column.name not in types:
             raise InvalidResource(f'the table {where} has no column "{column.name}"', hint="see: \\d in psql")
     found = connection.execute(_INDEXES, (oid,)).fetchall()
     indexes = [sorted(columns) for columns, _ in found]
-    deferrable = any(one for _, one in found)
+    at_once = [sorted(columns) for columns, waits in found if not waits]
     if upsert and not (resource.natural_key or resource.key):
         raise InvalidResource(f"{where} has no key to upsert by", hint="give the table a primary key")
     for unique in resource.keys:
         wanted = [f"lower({column})" if resource.column(column).fold_case else column for column in unique.columns]
-        if sorted(wanted) not in indexes:
+        if sorted(wanted) in indexes and upsert and unique.columns == (resource.natural_key or resource.key):
+            if sorted(wanted) not in at_once:
+                raise InvalidResource(
+                    f"the key {', '.join(wanted)} of {where} is deferrable, and no upsert can go by that",
+                    hint="import with --mode insert, or make the constraint NOT DEFERRABLE",
+                )
+        elif sorted(wanted) not in indexes:
             raise InvalidResource(
                 f"no unique index of {where} is over {', '.join(wanted)}",
                 hint=f"give {where} such an index, or take the key out of the resource",
             )
     lockable = [one for one in resource.references if _may_lock(connection, resource, one)]
     chosen = {column.name: types[column.name] for column in resource.columns}
-    return Target(name, chosen, frozenset(lockable), deferrable)
+    return Target(name, oid, chosen, frozenset(lockable), len(at_once) < len(found), partitioned, path)
 
 
 def _may_lock(connection: Connection, resource: Resource, reference: Reference) -> bool:

@@ -1,4 +1,4 @@
 -- Made by scripts/generate: what this folder holds.
 \set structure '0001'
-\set checksum '268f8abe727a668f4aa0f1ebc2633000067bd09c9ba30f6a1980a654fbda2430'
+\set checksum '90163984fa69053913eb5ffc67ad353746369ad0c8dd867475c94c0c27545235'
 \set evtool_version '0.1.0'

@@ -125,12 +125,18 @@ def test_every_day_of_the_calendar_and_no_other(make_database: Callable[..., str
 
 
 def test_lists(call: Callable[..., Any]) -> None:
-    """as_list takes arrays of JSON without arrays or objects in them; where only strings may be, nothing else is."""
-    assert call("as_list", '["a", "", null, "b,c"]', True) == '{a,"",NULL,"b,c"}'
-    assert call("as_list", "[1, 2.50]", False) == "{1,2.50}"
-    assert call("as_list", "[]", True) == "{}"
-    for value in ('["a", 1]', '[["a"]]', "[{}]", '{"a":1}', '"a"', "{a,b}", "[", "", "null", '["\\u0000"]'):
-        assert call("as_list", value, True) is None, value
+    """as_list takes arrays of JSON whose elements are null or of the one kind that is asked for, in any dimension."""
+    assert call("as_list", '["a", "", null, "b,c"]', "string") == '{a,"",NULL,"b,c"}'
+    assert call("as_list", "[1, 2.50, 1e3]", "number") == "{1,2.50,1e3}"
+    assert call("as_list", "[true, false]", "boolean") == "{true,false}"
+    assert call("as_list", '[{"a": 1, "a":2}, null, [1]]', "any") == r'{"{\"a\": 1, \"a\":2}",NULL,[1]}'
+    assert call("as_list", "[]", "string") == "{}"
+    assert call("as_list", "[[1, null], [3, 4]]", "number") == "{{1,NULL},{3,4}}"
+    deep = "[" * 7 + "1" + "]" * 7
+    for value in ('["a", 1]', '[["a"], 1]', '[["a"], []]', '[["a"], null]', '[["a"], ["b", "c"]]', "[[]]", "[{}]", '{"a":1}', '"a"',
+                  "{a,b}", "[", "", "null", '["\\u0000"]', "[1]", "[true]", deep):  # fmt: skip
+        assert call("as_list", value, "string") is None, value
+    assert call("as_list", deep, "number") is None
 
 
 def test_a_refusal_is_explained_by_its_constraint(make_database: Callable[..., str]) -> None:

@@ -13,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
+from psycopg.types.json import Jsonb
+from psycopg.types.range import Range
 
 from evtool.bulk.catalog import from_catalog
 from evtool.bulk.importing import Source, import_files
@@ -49,6 +51,9 @@ _JSON = st.recursive(
     lambda below: st.lists(below | st.none(), max_size=3) | st.dictionaries(_TEXTS, below | st.none(), max_size=3),
     max_leaves=4,
 )
+_GRIDS = st.integers(1, 2).flatmap(
+    lambda width: st.lists(st.lists(st.none() | st.integers(-9, 9), min_size=width, max_size=width), max_size=2)
+)
 _ROW = st.tuples(
     st.none() | _TEXTS,
     st.none() | st.decimals(-(10**20), 10**20, places=6),
@@ -63,6 +68,9 @@ _ROW = st.tuples(
     # JSON's own null and no value are one in a file of JSON
     st.none() | st.tuples(_JSON, st.sampled_from([None, 2])).map(lambda made: json.dumps(made[0], indent=made[1])),
     st.none() | _JSON.map(json.dumps),
+    st.none() | st.lists(st.none() | _JSON.map(Jsonb), max_size=3),
+    st.none() | _GRIDS,
+    st.none() | st.tuples(_MOMENTS, _MOMENTS).map(lambda pair: Range(*sorted(one.replace(tzinfo=UTC) for one in pair))),
     st.none() | st.binary(max_size=5),
     st.none() | st.uuids(),
 )
@@ -79,6 +87,9 @@ _COLUMNS = {
     "numbers": "int[]",
     "j": "json",
     "100%": "jsonb",
+    "documents": "jsonb[]",
+    "grid": "int[]",
+    "span": "tstzrange",
     'by"te': "bytea",
     "u": "uuid",
 }

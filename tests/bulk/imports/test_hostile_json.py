@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tracemalloc
 from typing import Any
@@ -50,6 +51,7 @@ CASES: list[Any] = [
     pytest.param(b"null", BAD, None, id="null alone"),
     pytest.param(b'"{}"', BAD, None, id="a text"),
     pytest.param(b'{"id":1,"nosuch":2}', ["unknown_field"], None, id="an unknown key"),
+    pytest.param(b'{"id":1,"":2}', ["unknown_field"], None, id="an empty key"),
     pytest.param(rb'{"id":1,"a\u0000b":2}', ["unknown_field"], None, id="an unknown key with a NUL"),
     pytest.param(b'{"id":"1","slug":"a"}', ["invalid_id"], None, id="a text for a number"),
     pytest.param(b'{"id":1,"slug":5}', ["invalid_slug"], None, id="a number for a text"),
@@ -146,6 +148,25 @@ def test_a_deep_record_is_refused_and_the_next_is_not(shop: Shop) -> None:
     content = b'{"id":1,"info":' + b"[" * 100_000 + b"]" * 100_000 + b'}\n{"id":2}'
     imported = shop.load(things(shop), content)
     assert list(imported.codes) == [1]
+    assert shop.values("SELECT id FROM things") == [2]
+
+
+@pytest.mark.parametrize("depth", [*range(900, 1000, 7), 2000])
+def test_any_depth_has_a_verdict(shop: Shop, depth: int) -> None:
+    """Two parsers look at a record, and where one of them still reads on and the other doesn't, that is a verdict too."""
+    content = b'{"id":  1,"info":' + b"[" * depth + b"]" * depth + b"}"
+    (record,) = JsonFramer(io.BytesIO(content), things(shop), array=False, ignore_unknown=False)
+    assert record.fault is None or record.fault.code == "invalid_json"
+
+
+@pytest.mark.parametrize(
+    "raw", [b"1" * 5000, b"[" * 995 + b"]" * 995, b"null", b'{"id":1}', rb'"\ud800"', rb'"{\"id\":1,\"slug\":\"\u0000\"}"'],
+    ids=["a number", "an array", "null", "an object", "half of a pair", "NUL"],
+)  # fmt: skip
+def test_a_reject_whose_text_is_none_is_refused(shop: Shop, raw: bytes) -> None:
+    """What looks like a line of a file of rejects, and holds no record, is refused, and the next one is not."""
+    imported = shop.load(things(shop), b'{"line":1,"errors":[],"raw":' + raw + b'}\n{"id":2}')
+    assert imported.codes == {1: BAD}
     assert shop.values("SELECT id FROM things") == [2]
 
 

@@ -202,3 +202,14 @@ def test_a_server_session_that_ends_is_no_verdict(shop: Shop, command: list[str]
     assert shop.rows("SELECT count(*) FROM things") == [(300 - 3,)]
     shop.run("DROP TRIGGER t ON things")
     complete(shop, cli(*command).out)
+
+
+def test_a_table_that_was_made_anew_is_another(shop: Shop, command: list[str]) -> None:
+    """What an interrupted import put into a table that is gone is not there: the same command begins anew."""
+    path = shop.folder / "things.csv"
+    interrupt(shop, path, 500, batch=BATCH)
+    shop.run("DROP TABLE things")
+    shop.table("id integer PRIMARY KEY, value integer")
+    done = Cli(shop.dsn)(*command)
+    assert "interrupted" not in done.err
+    complete(shop, done.out)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from evtool.bulk.catalog import from_catalog
 from evtool.bulk.importing import ImportOptions, Source, import_files
+from evtool.errors import InvalidResource
 from tests.bulk.imports.conftest import Shop, resource
 
 HEADER = "id,slug,kind\n"
@@ -116,6 +117,76 @@ def test_upsert_with_the_id_of_another_record(shop: Shop, batch: int) -> None:
     assert shop.rows(f"SELECT id, slug, kind FROM {name} ORDER BY id") == [(1, "a", "new"), (7, "b", "newer")]
 
 
+@pytest.mark.parametrize("batch", [1, 2, 100])
+def test_upsert_into_partitions(shop: Shop, batch: int) -> None:
+    """A table in partitions is one: what replaces and what is new are told apart, and what has no partition is refused."""
+    shop.run(
+        "CREATE TABLE things (id integer, kind text, value integer, PRIMARY KEY (id, kind)) PARTITION BY LIST (kind);"
+        " CREATE TABLE things_a PARTITION OF things FOR VALUES IN ('a');"
+        " CREATE TABLE things_b PARTITION OF things FOR VALUES IN ('b')"
+    )
+    described = from_catalog(shop.connection, "things", schema=shop.schema)
+    content = b"id,kind,value\n1,a,1\n1,b,2\n1,a,3\n2,z,4\n"
+    imported = shop.load(described, content, batch=batch)
+    assert imported.codes == {4: ["duplicate_id_kind"], 5: ["refused_23514"]}
+    content = b"id,kind,value\n1,a,10\n9,b,20\n9,b,21\n1,a,11\n1,b,x\n2,z,4\n7,a,7\n"
+    imported = shop.load(described, content, upsert=True, batch=batch)
+    assert imported.codes == {6: ["invalid_value"], 7: ["refused_23514"]}
+    assert (imported.report.inserted, imported.report.updated) == (2, 3)
+    assert shop.rows("SELECT * FROM things ORDER BY id, kind") == [(1, "a", 11), (1, "b", 2), (7, "a", 7), (9, "b", 21)]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 100])
+def test_upsert_leaves_alone_what_a_record_leaves_out(shop: Shop, batch: int) -> None:
+    """A key that a record of JSON doesn't have stays as it is in the table; null replaces; what is new gets the default."""
+    described = shop.table("id integer PRIMARY KEY, a text, b text DEFAULT 'default', c integer NOT NULL DEFAULT 7")
+    shop.run("INSERT INTO things VALUES (1, 'a', 'b', 1), (2, 'a', 'b', 2)")
+    records = [
+        '{"id":1}',
+        '{"id":2,"a":null}',
+        '{"id":2,"b":"B"}',
+        '{"id":3,"a":"A"}',
+        '{"id":3,"c":null}',
+        '{"id":2,"a":"A"}',
+    ]
+    imported = shop.load(described, "\n".join(records).encode(), "f.ndjson", upsert=True, batch=batch)
+    assert (imported.report.inserted, imported.report.updated, imported.codes) == (1, 5, {})
+    assert shop.rows("SELECT * FROM things ORDER BY id") == [
+        (1, "a", "b", 1), (2, "A", "B", 2), (3, "A", "default", 7)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("batch", [1, 2, 100])
+def test_upsert_sees_a_key_that_an_earlier_record_gave_up(shop: Shop, batch: int) -> None:
+    """A record may take what another held until an earlier record replaced that one, whatever the size of the batch."""
+    described = shop.table("id integer PRIMARY KEY, a integer UNIQUE, b integer UNIQUE")
+    shop.run("INSERT INTO things VALUES (1, 1, 1), (2, 2, 2)")
+    content = b"id,a,b\n1,2,1\n2,3,2\n1,2,1\n3,3,5\n4,,1\n1,,\n5,,1\n"
+    imported = shop.load(described, content, upsert=True, batch=batch)
+    assert imported.codes == {2: ["duplicate_a"], 5: ["duplicate_a"], 6: ["duplicate_b"]}
+    assert shop.rows("SELECT * FROM things ORDER BY id") == [(1, None, None), (2, 3, 2), (5, None, 1)]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 100])
+def test_upsert_replaces_nothing_by_a_number_that_nobody_gave(shop: Shop, batch: int) -> None:
+    """A key that comes from a sequence may be there already: that is a duplicate, or the next number, never a replacement."""
+    described = shop.table("id serial PRIMARY KEY, value text")
+    content = b"id,value\n1,a\n2,b\n,c\n,d\n,e\n1,f\n"
+    imported = shop.load(described, content, upsert=True, batch=batch)
+    assert all(codes == ["duplicate_id"] for codes in imported.codes.values())
+    there = dict(shop.rows("SELECT value, id FROM things"))
+    assert (there["f"], there["b"], "a" in there) == (1, 2, False)
+    assert len(there) == 5 - imported.report.rejected
+
+
+def test_upsert_by_a_key_that_can_wait_is_refused(shop: Shop) -> None:
+    """PostgreSQL can't go by a deferrable key; that is said before any record."""
+    described = shop.table("id integer PRIMARY KEY DEFERRABLE, value text")
+    with pytest.raises(InvalidResource, match="deferrable"):
+        shop.load(described, b"id,value\n1,a\n", upsert=True)
+    assert shop.load(described, b"id,value\n1,a\n1,b\n").codes == {3: ["duplicate_id"]}
+
+
 def test_a_key_of_several_columns(shop: Shop) -> None:
     """All columns of a key together are what no two records share; a missing one clashes with nothing."""
     described = shop.table("a integer, b text, c date, PRIMARY KEY (a, b), UNIQUE (b, c)")
@@ -137,8 +208,6 @@ def test_a_key_needs_its_index(shop: Shop) -> None:
         shop.schema, name="things", key=["id"], natural_key=["slug"],
         columns=[{"name": "id", "type": "integer"}, {"name": "slug", "type": "text"}],
     )  # fmt: skip
-    from evtool.errors import InvalidResource
-
     with pytest.raises(InvalidResource, match="no unique index"):
         shop.load(described, b"id,slug\n")
 

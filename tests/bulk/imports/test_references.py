@@ -117,6 +117,25 @@ def test_a_table_that_refers_to_itself(shop: Shop, batch: int) -> None:
     assert shop.load(described, content, batch=batch).codes == {6: ["parent_not_found"], 7: ["parent_not_found"]}
 
 
+@pytest.mark.parametrize("upsert", [False, True])
+@pytest.mark.parametrize("batch", [1, 2, 100])
+@pytest.mark.parametrize("when", ["", " DEFERRABLE INITIALLY DEFERRED"])
+def test_a_parent_that_comes_later_is_none(shop: Shop, when: str, batch: int, upsert: bool) -> None:
+    """A record that refers to a later one of its own file is refused in any batch; imported again, it is not."""
+    described = shop.table(f"id integer PRIMARY KEY, parent integer REFERENCES things{when}")
+    content = b"id,parent\n1,2\n2,\n3,3\n4,x\n5,4\n6,2\n7,8\n8,7\n"
+    imported = shop.load(described, content, batch=batch, upsert=upsert)
+    late = {
+        2: ["parent_not_found"],
+        5: ["invalid_parent"],
+        6: ["parent_not_found"],
+        8: ["parent_not_found"],
+        9: ["parent_not_found"],
+    }
+    assert imported.codes == late
+    assert shop.load(described, b"id,parent\n1,2\n", batch=batch, upsert=upsert).codes == {}
+
+
 def test_a_reference_of_several_columns(shop: Shop) -> None:
     """All columns of a foreign key together are looked for; where one is missing, nothing is."""
     shop.run("CREATE TABLE parents (a integer, b text, PRIMARY KEY (a, b))")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from psycopg import conninfo
 
 from evtool.errors import InvalidResource, PermissionDenied
 from tests.bulk.imports.conftest import Shop, resource
@@ -43,6 +46,42 @@ def test_a_trigger_that_keeps_a_record_out_is_noticed(shop: Shop, batch: int) ->
     shop.run("CREATE TRIGGER t BEFORE INSERT ON things FOR EACH ROW EXECUTE FUNCTION drop_it()")
     assert shop.load(described, lines((7, "1000")), batch=batch).codes == {8: ["refused_09000"]}
     assert shop.rows("SELECT count(*) FROM things") == [(MANY - 1,)]
+
+
+def test_a_trigger_finds_what_the_role_s_programs_find(shop: Shop) -> None:
+    """Triggers, defaults and CHECKs that name tables without a schema work as they do for any other client of the role."""
+    shop.run(
+        "CREATE TABLE numbers (number integer); INSERT INTO numbers VALUES (7);"
+        " CREATE FUNCTION number() RETURNS integer LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT max(number) FROM numbers); END';"
+        " CREATE FUNCTION count_it() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " INSERT INTO numbers VALUES (NEW.value + 100); RETURN NEW; END $$"
+    )
+    described = shop.table(f"id integer PRIMARY KEY, value integer, more integer DEFAULT {shop.schema}.number()")
+    shop.run("CREATE TRIGGER t BEFORE INSERT ON things FOR EACH ROW EXECUTE FUNCTION count_it()")
+    theirs = replace(shop, dsn=conninfo.make_conninfo(shop.dsn, options=f"-c search_path={shop.schema}"))
+    assert theirs.load(described, b"id,value\n1,1\n2,x\n").codes == {3: ["invalid_value"]}
+    assert shop.rows("SELECT * FROM things") == [(1, 1, 7)]
+    assert shop.values("SELECT number FROM numbers ORDER BY 1") == [7, 101]
+
+
+@pytest.mark.parametrize("batch", [1, 1000])
+def test_a_policy_of_the_table_refuses_its_record(shop: Shop, batch: int) -> None:
+    """With row-level security a record that no policy lets in is one reject, and one whose key is hidden a duplicate."""
+    described = shop.table("id integer PRIMARY KEY, owner text")
+    role = f"{shop.schema}_tenant"
+    shop.run(
+        f"CREATE ROLE {role} LOGIN PASSWORD 'x'; INSERT INTO things VALUES (5, 'you'); ALTER TABLE things ENABLE ROW LEVEL SECURITY;"
+        f" CREATE POLICY p ON things USING (owner = 'me'); GRANT USAGE ON SCHEMA {shop.schema} TO {role};"
+        f" GRANT ALL ON things TO {role}; GRANT ALL ON ALL TABLES IN SCHEMA evtool_bulk TO {role}"
+    )
+    tenant = replace(shop, dsn=conninfo.make_conninfo(shop.dsn, user=role, password="x"))
+    content = b"id,owner\n1,me\n2,you\n5,me\n6,me\n6,me\n"
+    assert tenant.load(described, content, batch=batch).codes == {
+        3: ["refused_42501"], 4: ["duplicate_id"], 6: ["duplicate_id"]
+    }  # fmt: skip
+    imported = tenant.load(described, content, batch=batch, upsert=True)
+    assert (imported.report.updated, imported.codes) == (3, {3: ["refused_42501"], 4: ["refused_42501"]})
+    assert shop.rows("SELECT * FROM things ORDER BY id") == [(1, "me"), (5, "you"), (6, "me")]
 
 
 @pytest.mark.parametrize("batch", [1, 7, 1000])
@@ -144,10 +183,6 @@ def test_a_role_without_the_right_is_told_so(shop: Shop) -> None:
         f"GRANT USAGE ON SCHEMA {shop.schema} TO bulk_reader; GRANT SELECT ON ALL TABLES IN SCHEMA {shop.schema} TO bulk_reader"
     )
     shop.run("GRANT ALL ON ALL TABLES IN SCHEMA evtool_bulk TO bulk_reader")
-    from dataclasses import replace
-
-    from psycopg import conninfo
-
     reader = replace(shop, dsn=conninfo.make_conninfo(shop.dsn, user="bulk_reader", password="x"))
     with pytest.raises(PermissionDenied):
         reader.load(described, b"id\n1\n")

@@ -1,0 +1,282 @@
+"""How what is accepted goes into its table, as SQL: which records go together, and who gets a key.
+
+Every name goes through `sql.Identifier` and every text through `sql.Literal`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from psycopg import sql
+
+from evtool.bulk.judging import Judgement
+from evtool.bulk.resource import Reference, Unique
+
+_Sql = sql.Composable
+_COMMA = sql.SQL(", ")
+
+# Of a range that holds more than one record its halves are tried.
+_PART = """IF _evtool_low < _evtool_high AND EXISTS (SELECT FROM {}) THEN
+        RAISE EXCEPTION USING ERRCODE = 'EVT01';
+      END IF;
+      """
+
+
+class Placement(Judgement):
+    """The statements that put a range of records into a table: the heart of `sql/bulk/templates/load_batch.sql`."""
+
+    @property
+    def staging(self) -> str:
+        """The table that the texts are copied to."""
+        return f"evtool_staging_{self._suffix}"
+
+    @property
+    def _verdicts(self) -> str:
+        return f"evtool_verdicts_{self._suffix}"
+
+    def _insert(self) -> _Sql:
+        """Inserts what is accepted; of several records with the same key the first.
+
+        A table without a primary key has nothing by which to tell afterwards what went in: there, and
+        where ON CONFLICT can't be used, the server is left to raise.
+        """
+        plain = sql.SQL(
+            """INSERT INTO {target} ({names}) {overriding}
+      SELECT {names} FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[] ORDER BY _evtool_n"""
+        ).format(
+            target=self._self,
+            names=_COMMA.join(map(sql.Identifier, self._numbers)),
+            overriding=self._overriding(),
+            verdicts=temp(self._verdicts),
+        )
+        known = self._resource.key and all(name in self._numbers for name in self._resource.key)
+        if not known or self._target.deferrable:
+            return sql.SQL("{};\n      GET DIAGNOSTICS _evtool_new = ROW_COUNT;\n      _evtool_changed := 0;").format(
+                plain
+            )
+        return sql.SQL(
+            """{plain}
+      ON CONFLICT DO NOTHING;
+      GET DIAGNOSTICS _evtool_new = ROW_COUNT;
+      _evtool_changed := 0;
+      IF _evtool_new < _evtool_high - _evtool_low + 1 THEN
+        -- Who was kept out by a key, or is refused anyway, is told which of its keys others have that came before.
+        -- What this range has inserted bears the number of the same subtransaction as its verdicts.
+        _evtool_repeats := ARRAY[]::integer[];
+        IF _evtool_new < _evtool_accepted AND EXISTS (
+          SELECT FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[] GROUP BY {key} HAVING count(*) > 1
+        ) THEN
+          _evtool_repeats := ARRAY(
+            SELECT _evtool_n
+            FROM (
+              SELECT _evtool_n, row_number() OVER (PARTITION BY {keys} ORDER BY _evtool_n) AS place
+              FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[]
+            ) AS placed
+            WHERE place > 1
+          );
+        END IF;
+        UPDATE {verdicts} AS v SET _evtool_errors = v._evtool_errors || array_remove(ARRAY[{taken}]::integer[], NULL)
+        WHERE v._evtool_errors <> ARRAY[0] AND (v._evtool_errors <> ARRAY[]::integer[]
+          OR (_evtool_new < _evtool_accepted AND (v._evtool_n = ANY (_evtool_repeats)
+          OR (SELECT true FROM {target} AS t WHERE {same} AND t.xmin = v.xmin LIMIT 1) IS NULL)));
+        SELECT count(*) INTO _evtool_accepted FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[];
+        IF _evtool_low = _evtool_high AND _evtool_new < _evtool_accepted THEN
+          -- what keeps it out is no key that is known here: this raises, and says what
+          {plain};
+          GET DIAGNOSTICS _evtool_new = ROW_COUNT;
+        END IF;
+      END IF;"""
+        ).format(
+            plain=plain,
+            target=self._self,
+            verdicts=temp(self._verdicts),
+            key=_COMMA.join(self._key_of(self._resource.key)),
+            keys=_COMMA.join(key for unique in self._uniques() for key in self._key_of(unique.columns)),
+            taken=_COMMA.join(map(self._is_taken, self._uniques())),
+            same=self._same_keys("t", "v"),
+        )
+
+    def _is_taken(self, unique: Unique) -> _Sql:
+        """The number of a key's error, where the table has the key from before, or from an earlier record."""
+        return sql.SQL(
+            """
+          CASE WHEN (SELECT true FROM {target} AS t WHERE {held} AND (t.xmin <> v.xmin OR EXISTS (
+            SELECT FROM {verdicts} AS w
+            WHERE {holder} AND w._evtool_n < v._evtool_n AND w._evtool_errors = ARRAY[]::integer[])) LIMIT 1)
+          THEN {number} END"""
+        ).format(
+            target=self._self,
+            verdicts=temp(self._verdicts),
+            held=self._same(unique.columns, "t", "v"),
+            holder=self._same_keys("w", "t"),
+            number=sql.Literal(self._number_of(unique)),
+        )
+
+    def _replace(self) -> _Sql:
+        """Upserts: a record whose key comes again in the same range waits for the next round.
+
+        Records of JSON that leave out different keys are told apart besides: what is left out stays as it is.
+        """
+        names = _COMMA.join(map(sql.Identifier, self._numbers))
+        kept = {*self.key, *self._resource.key}
+        changed = [name for name in self.given if name in self._numbers and name not in kept] or list(self.key)
+        # a partition of a table gives no system columns back: there they are looked at afterwards
+        returned = sql.SQL("true" if self._target.partitioned else "xmax = 0")
+        return sql.SQL(
+            """_evtool_new := 0;
+      _evtool_changed := 0;
+      FOR _evtool_round, _evtool_without IN
+        SELECT DISTINCT row_number() OVER (PARTITION BY {key} ORDER BY _evtool_n), {without}
+        FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[] ORDER BY 1
+      LOOP
+        WITH done AS (
+          INSERT INTO {target} AS t ({names}) {overriding}
+          SELECT {names}
+          FROM (
+            SELECT {names}, _evtool_n, row_number() OVER (PARTITION BY {key} ORDER BY _evtool_n) AS _evtool_turn,
+              {without} AS _evtool_absent
+            FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[]
+          ) AS accepted
+          WHERE _evtool_turn = _evtool_round AND _evtool_absent IS NOT DISTINCT FROM _evtool_without
+          ORDER BY _evtool_n
+          ON CONFLICT ({key}) DO UPDATE SET {changes}
+          RETURNING {returned} AS is_new
+        )
+        SELECT _evtool_new + count(*) FILTER (WHERE is_new), _evtool_changed + count(*) FILTER (WHERE NOT is_new)
+        INTO _evtool_new, _evtool_changed
+        FROM done;{counted}
+      END LOOP;"""
+        ).format(
+            key=_COMMA.join(self._key_of(self.key)),
+            without=self._without(),
+            verdicts=temp(self._verdicts),
+            target=self._self,
+            names=names,
+            overriding=self._overriding(),
+            changes=_COMMA.join(map(self._change, changed)),
+            returned=returned,
+            counted=self._counted() if self._target.partitioned else sql.SQL(""),
+        )
+
+    def _change(self, name: str) -> _Sql:
+        here: _Sql = sql.Identifier("excluded", name)
+        there = sql.Identifier("t", name)
+        if self._typed and name not in self.key:
+            here = sql.SQL("CASE WHEN {} = ANY (_evtool_without) THEN {} ELSE {} END").format(
+                sql.Literal(name), there, here
+            )
+        return sql.SQL("{} = {}").format(sql.Identifier(name), here)
+
+    def _counted(self) -> _Sql:
+        """How many records of this round replaced another: those bear the lock that their update took."""
+        return sql.SQL(
+            """
+        SELECT _evtool_new - count(*), _evtool_changed + count(*) INTO _evtool_new, _evtool_changed
+        FROM (
+          SELECT *, xmin AS _evtool_by, row_number() OVER (PARTITION BY {key} ORDER BY _evtool_n) AS _evtool_turn,
+            {without} AS _evtool_absent
+          FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[]
+        ) AS v JOIN {target} AS t ON {same}
+        WHERE _evtool_turn = _evtool_round AND _evtool_absent IS NOT DISTINCT FROM _evtool_without
+          AND t.xmin = _evtool_by AND t.xmax <> 0;"""
+        ).format(
+            key=_COMMA.join(self._key_of(self.key)),
+            without=self._without(),
+            verdicts=temp(self._verdicts),
+            target=self._self,
+            same=self._same(self.key, "t", "v"),
+        )
+
+    def _without(self) -> _Sql:
+        """The columns that a record of the verdicts leaves out."""
+        if not self._typed:
+            return sql.SQL("NULL::text[]")
+        return sql.SQL("(SELECT s._evtool_absent FROM {} AS s WHERE s.ctid = _evtool_row)").format(temp(self.staging))
+
+    def _parted(self) -> Iterator[_Sql]:
+        """What must not be in one range, so that each record is judged by what came before it, and by nothing else."""
+        accepted = sql.SQL("{}._evtool_errors = ARRAY[]::integer[]").format
+        names = {"verdicts": temp(self._verdicts), "target": self._self}
+        for reference in self._resource.references:
+            if self._is_own(reference) and {*reference.columns, *reference.targets} <= {*self._numbers}:
+                # a foreign key would take a parent that comes later, if only the batch is large enough
+                yield sql.SQL(_PART).format(
+                    sql.SQL(
+                        "{verdicts} AS v JOIN {verdicts} AS w ON {later} AND w._evtool_n > v._evtool_n WHERE {accepted}"
+                        " AND (SELECT true FROM {target} AS t WHERE {there} LIMIT 1) IS NULL"
+                        " AND NOT EXISTS (SELECT FROM {verdicts} AS u"
+                        " WHERE {earlier} AND u._evtool_n <= v._evtool_n AND {also})"
+                    ).format(
+                        **names,
+                        accepted=accepted(sql.Identifier("v")),
+                        also=accepted(sql.Identifier("u")),
+                        **{
+                            word: self._is_child(reference, "v", parent)
+                            for word, parent in (("later", "w"), ("there", "t"), ("earlier", "u"))
+                        },
+                    )
+                )
+        if not self._upsert:
+            return
+        if self._resource.key != self.key and set(self._resource.key) <= set(self.given):
+            # records with the same primary key and not the same natural one: an update would pass over that
+            yield sql.SQL(_PART).format(
+                sql.SQL(
+                    "{verdicts} AS v WHERE {accepted} GROUP BY {primary} HAVING count(DISTINCT ROW({key})) > 1"
+                ).format(
+                    **names,
+                    accepted=accepted(sql.Identifier("v")),
+                    primary=_COMMA.join(self._key_of(self._resource.key)),
+                    key=_COMMA.join(self._key_of(self.key)),
+                )
+            )
+        if generated := self._generated():
+            # a key that a default gave replaces nothing
+            yield sql.SQL(_PART).format(
+                sql.SQL(
+                    "{verdicts} AS v JOIN {staging} AS s ON s.ctid = v._evtool_row"
+                    " JOIN {verdicts} AS w ON {same} AND w._evtool_n < v._evtool_n AND {also}"
+                    " WHERE {accepted} AND '' IN ({texts})"
+                ).format(
+                    **names,
+                    staging=temp(self.staging),
+                    same=self._same(self.key, "w", "v"),
+                    accepted=accepted(sql.Identifier("v")),
+                    also=accepted(sql.Identifier("w")),
+                    texts=_COMMA.join(
+                        sql.SQL("COALESCE({}, '')").format(sql.Identifier("s", column.name)) for column in generated
+                    ),
+                )
+            )
+        for unique in self._uniques():
+            if not set(unique.columns) <= {*self.key, *self._resource.key}:
+                # who holds a key may have it replaced by a record that comes first
+                yield sql.SQL(_PART).format(
+                    sql.SQL(
+                        "{verdicts} AS v JOIN {target} AS t ON {held} JOIN {verdicts} AS w"
+                        " ON {replaced} AND w._evtool_n < v._evtool_n AND {accepted}"
+                        " WHERE {number} = ANY (v._evtool_errors)"
+                    ).format(
+                        **names,
+                        held=self._same(unique.columns, "t", "v"),
+                        replaced=self._same(self.key, "w", "t"),
+                        accepted=accepted(sql.Identifier("w")),
+                        number=sql.Literal(self._number_of(unique)),
+                    )
+                )
+
+    def _is_child(self, reference: Reference, child: str, parent: str) -> _Sql:
+        pairs = zip(reference.columns, reference.targets, strict=True)
+        return sql.SQL(" AND ").join(
+            sql.SQL("{} = {}").format(sql.Identifier(parent, target), sql.Identifier(child, name))
+            for name, target in pairs
+        )
+
+    def _overriding(self) -> _Sql:
+        always = any(column.always for column in self._columns)
+        return sql.SQL("OVERRIDING SYSTEM VALUE" if always else "")
+
+
+def temp(name: str) -> sql.Identifier:
+    """The name of something that lasts as long as the session."""
+    return sql.Identifier("pg_temp", name)
