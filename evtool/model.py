@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from evtool.errors import EvtoolError, InvalidArgument, InvalidCorrelation, InvalidMessage, NotACategory
 from evtool.names import is_category
@@ -128,6 +128,53 @@ class Statistics:
     last_position: int | None = None
     first_time: datetime | None = None
     last_time: datetime | None = None
+
+
+Unit = Literal["minute", "hour", "day", "month", "year"]
+"""A span of time by which messages are counted, in UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Messages that have something in common.
+
+    Attributes:
+        name: what: a category, a type, or the beginning of a span of time, as `2025-07-15T00:00:00Z`.
+        messages: how many.
+        bytes: of their data and metadata, as the store keeps them.
+    """
+
+    name: str
+    messages: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """What a namespace holds, by what it is.
+
+    Attributes:
+        categories: the one with the most messages first.
+        types: likewise.
+        longest_streams: those with the greatest versions.
+        unit: by which spans of time it was counted.
+        spans: those that have messages, the earliest first.
+        disk: how many bytes the namespace's messages take on disk, with indexes.
+        indexes: how many of them the indexes; None where they can't be told apart.
+    """
+
+    categories: tuple[Count, ...]
+    types: tuple[Count, ...]
+    longest_streams: tuple[StreamInfo, ...]
+    unit: Unit
+    spans: tuple[Count, ...]
+    disk: int
+    indexes: int | None
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes all data and metadata take, as the store keeps them."""
+        return sum(one.bytes for one in self.types)
 
 
 @dataclass(frozen=True, slots=True)

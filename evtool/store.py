@@ -19,6 +19,7 @@ from evtool.administration import Administration
 from evtool.errors import NotAble
 from evtool.imports import ImportPlan, ImportRecord, ImportSummary
 from evtool.model import (
+    Breakdown,
     CategoryInfo,
     ExportBlock,
     Message,
@@ -29,6 +30,7 @@ from evtool.model import (
     Selection,
     Statistics,
     StreamInfo,
+    Unit,
     Watermark,
 )
 from evtool.ndjson import Record
@@ -264,6 +266,15 @@ class Store(abc.ABC):
             first_time=first[1] if first else None,
             last_time=last[1] if last else None,
         )
+
+    @abc.abstractmethod
+    def breakdown(self, unit: Unit | None = None, longest: int = 10) -> Breakdown:
+        """What the namespace holds, by category, type, stream and time, and what it takes; every message is looked at.
+
+        Args:
+            unit: the spans of time by which messages are counted; None takes one that suits.
+            longest: how many of the longest streams are told.
+        """
 
     def _place(self, start: int, end: int) -> tuple[int, datetime] | None:
         """The position and the time of the first message from a position to another; None where there is none."""

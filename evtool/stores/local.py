@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import heapq
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,8 +12,18 @@ from typing import Any, Protocol
 
 from evtool import contract, json_values, settings
 from evtool.errors import ConditionNotActivated, NamespaceExists, NamespaceNotFound
-from evtool.model import MigrationStep, Namespace, NamespaceState, json_text
+from evtool.model import (
+    Breakdown,
+    MigrationStep,
+    Namespace,
+    NamespaceState,
+    Selection,
+    StreamInfo,
+    Unit,
+    json_text,
+)
 from evtool.store import Store
+from evtool.tallying import Tally, unit_for
 
 
 class Versioned(Protocol):
@@ -98,6 +109,29 @@ class LocalStore(Store):
     def close(self) -> None:
         """Closes all files."""
         self._registry.close()
+
+    def breakdown(self, unit: Unit | None = None, longest: int = 10) -> Breakdown:
+        """See `Store.breakdown`."""
+        whole = self.statistics()
+        chosen = unit or unit_for(whole.first_time, whole.last_time)
+        tally = Tally(chosen)
+        lines = self.export(Selection())
+        with contextlib.closing(lines):  # type: ignore[type-var]
+            for block in lines:
+                tally.add(block.lines)
+        streams = tuple(heapq.nlargest(longest, self._streams(), key=lambda one: one.version))
+        counts = (tally.counts("category"), tally.counts("type"))
+        return Breakdown(*counts, streams, chosen, tally.counts("span"), self._disk_size(), None)
+
+    def _streams(self) -> Iterator[StreamInfo]:
+        after = None
+        while page := self.list_streams(after=after):
+            yield from page
+            after = page[-1].stream_name
+
+    @abc.abstractmethod
+    def _disk_size(self) -> int:
+        """How many bytes the namespace's database takes."""
 
     def list_namespaces(self) -> list[Namespace]:
         """See `Store.list_namespaces`."""

@@ -19,7 +19,7 @@ FLOORS: list[set[str]] = [
     {"ndjson", "contract"},
     {"compression"},
     {"pumping"},
-    {"files", "clashes", "blocks", "sorting"},
+    {"files", "clashes", "blocks", "sorting", "tallying"},
     {"manifest"},
     {"administration"},
     {"store", "chunks"},

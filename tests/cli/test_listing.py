@@ -57,6 +57,51 @@ def test_stats_count_what_is_there(address: str) -> None:
     assert "messages:       3" in Cli(address)("stats").ok().out
 
 
+def test_stats_tell_categories_types_streams_sizes_and_when(address: str) -> None:
+    """As tables for people, the rows that --top leaves out added up; as JSON all of it."""
+    facts = json.loads(Cli(address)("stats", "--json", "--top", "1", "--per", "year").ok().out)
+    assert facts["by_category"] == [
+        {"category": "account", "messages": 2, "bytes": 0},
+        {"category": "order", "messages": 1, "bytes": 0},
+    ]
+    assert facts["by_type"] == [{"type": "T", "messages": 3, "bytes": 0}]
+    assert facts["longest_streams"] == [{"stream_name": "account-1", "version": 1}]
+    assert (facts["types"], facts["bytes"], facts["per"]) == (1, 0, "year")
+    assert facts["disk"] > (facts["indexes"] or 0)
+    assert [one["messages"] for one in facts["rate"]] == [3]
+    shown = [line.split() for line in Cli(address)("stats", "--top", "1", "--per", "year").ok().out.splitlines()]
+    for row in (
+        ["CATEGORY", "MESSAGES", "BYTES"],
+        ["account", "2", "0"],
+        ["(1", "more)", "1", "0"],
+        ["TYPE", "MESSAGES", "BYTES"],
+        ["T", "3", "0"],
+        ["STREAM", "VERSION"],
+        ["account-1", "1"],
+        ["YEAR", "FROM", "MESSAGES", "BYTES"],
+        [facts["rate"][0]["from"], "3", "0", "#" * 40],
+    ):
+        assert row in shown
+
+
+def test_stats_of_nothing_are_no_tables(address: str) -> None:
+    """An empty namespace has numbers only."""
+    Cli(address)("ns", "create", "empty").ok()
+    out = Cli(address, "empty")("stats").ok().out
+    assert "messages:" in out
+    assert "CATEGORY" not in out
+    assert json.loads(Cli(address, "empty")("stats", "--json").ok().out)["rate"] == []
+
+
+def test_a_name_does_not_break_a_table(address: str) -> None:
+    """Line breaks and control characters of a name are shown escaped; no name at all as quotes."""
+    with evtool.connect(address) as store:
+        store.write_message(None, "", "line\nbreak\x1b[31m", None)
+    lines = Cli(address)("stats").ok().out.splitlines()
+    assert any(line.startswith("''  ") for line in lines)
+    assert any(line.startswith("line\\nbreak\\x1b[31m  ") for line in lines)
+
+
 def test_stats_do_not_wait_for_a_writer(cli: Cli, dsn: str, namespace: str) -> None:
     """They tell what is committed now; a transaction that is open for hours is no reason to fail."""
     cli("write", "account-1", "T").ok()

@@ -27,7 +27,7 @@ from evtool.ndjson import Record
 from evtool.store import Ability
 from evtool.stores.lmdb import exporting, importing, layout, recording
 from evtool.stores.lmdb.environment import MAP_SIZE, Transaction
-from evtool.stores.lmdb.handle import Moved
+from evtool.stores.lmdb.handle import DATA, Moved
 from evtool.stores.lmdb.layout import BY_CATEGORY, IDS, MESSAGES, POSITIONS, Writer
 from evtool.stores.lmdb.namespaces import Database, Namespaces
 from evtool.stores.lmdb.translation import translated
@@ -68,6 +68,11 @@ class LMDBStore(LocalStore):
     def kind(self) -> str:
         """LMDB."""
         return "lmdb"
+
+    def _disk_size(self) -> int:
+        self._read(lambda _: None)
+        with translated():
+            return (self._open().path / DATA).stat().st_size
 
     def structure_version(self) -> str:
         """See `Store.structure_version`."""

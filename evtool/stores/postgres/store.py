@@ -6,7 +6,6 @@ import contextlib
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -16,6 +15,7 @@ from evtool import contract, json_values, settings
 from evtool.errors import WrongExpectedVersion
 from evtool.imports import ImportPlan, ImportRecord, ImportSummary
 from evtool.model import (
+    Breakdown,
     CategoryInfo,
     ExportBlock,
     Message,
@@ -26,15 +26,17 @@ from evtool.model import (
     NewMessage,
     Selection,
     StreamInfo,
+    Unit,
     Watermark,
     json_text,
 )
 from evtool.ndjson import Record
 from evtool.store import Ability, Store
-from evtool.stores.postgres import exporting, importing, parallel, registry, selecting
+from evtool.stores.postgres import exporting, importing, parallel, registry, rows, selecting, statistics
 from evtool.stores.postgres.administration import PostgresAdministration
 from evtool.stores.postgres.connection import Connection, Connector
 from evtool.stores.postgres.translation import translate, translated
+from evtool.tallying import unit_for
 
 _WRITE = "SELECT {ns}.write_message(%s, %s, %s, %s::jsonb, %s::jsonb, %s)"
 _WRITE_BATCH = (
@@ -207,6 +209,17 @@ class PostgresStore(Store):
         """See `Store.list_categories`."""
         return [CategoryInfo(*row) for row in self._call(_CATEGORIES, ())]
 
+    def breakdown(self, unit: Unit | None = None, longest: int = 10) -> Breakdown:
+        """See `Store.breakdown`."""
+        whole = self.statistics()
+        connection = self._connector.open()
+        try:
+            with translated(self._namespace):
+                schema = self._find_schema_anew(connection)
+                return statistics.read(connection, schema, unit or unit_for(whole.first_time, whole.last_time), longest)
+        finally:
+            connection.close()
+
     def last_position(self) -> int | None:
         """See `Store.last_position`."""
         return self._call(_LAST_POSITION, ())[0][0]  # type: ignore[no-any-return]
@@ -250,7 +263,7 @@ class PostgresStore(Store):
         """See `Store.import_records`."""
         contract.check_bigint(after)
         contract.check_names(fingerprint)
-        return [_record(*row) for row in self._call(_IMPORTS, (after, fingerprint, fingerprint))]
+        return [rows.record(*row) for row in self._call(_IMPORTS, (after, fingerprint, fingerprint))]
 
     def list_namespaces(self) -> list[Namespace]:
         """See `Store.list_namespaces`."""
@@ -316,7 +329,7 @@ class PostgresStore(Store):
         return Watermark(*found)
 
     def _messages(self, query: str, values: tuple[Any, ...]) -> list[Message]:
-        return [_message(*row) for row in self._call(query, values)]
+        return [rows.message(*row) for row in self._call(query, values)]
 
     def _call(
         self, query: str, values: tuple[Any, ...], stream_name: str = "", expected_version: int | None = None
@@ -359,24 +372,6 @@ class PostgresStore(Store):
             self._schema = None
             self._queries.clear()
         return self._find_schema(connection)
-
-
-def _message(
-    id_: str,
-    stream_name: str,
-    type_: str,
-    position: int,
-    global_position: int,
-    data: str | None,
-    metadata: str | None,
-    time: datetime,
-) -> Message:
-    # the server's time has no zone, and is UTC
-    return Message(id_, stream_name, type_, position, global_position, data, metadata, time.replace(tzinfo=UTC))
-
-
-def _record(number: int, imported_at: datetime, *row: Any) -> ImportRecord:
-    return ImportRecord(number, imported_at.replace(tzinfo=UTC), *row)
 
 
 def _json(value: Any) -> str | None:

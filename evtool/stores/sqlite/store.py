@@ -64,6 +64,7 @@ _STREAMS = """
 _WATERMARK = (
     "SELECT coalesce((SELECT max(global_position) FROM messages), 0), (SELECT coalesce(max(number), 0) FROM imports)"
 )
+_SIZE = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
 _IMPORTS = """
     SELECT number, imported_at, source, fingerprint, options, last_line, imported, skipped, first_position,
       last_position, replaced, complete
@@ -105,6 +106,9 @@ class SQLiteStore(LocalStore):
     def kind(self) -> str:
         """SQLite."""
         return "sqlite"
+
+    def _disk_size(self) -> int:
+        return self._read(lambda c: int(c.execute(_SIZE).fetchone()[0]))
 
     def structure_version(self) -> str:
         """See `Store.structure_version`."""
