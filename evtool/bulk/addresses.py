@@ -19,8 +19,9 @@ from evtool.errors import SourceRefused
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# Addresses of the translators between both families (RFC 6052, 8215) hold an IPv4 address in their last four bytes.
-_TRANSLATED = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
+# Addresses of the translators between both families (RFC 6052) hold an IPv4 address in their last four bytes. Those of
+# a network's own translators (RFC 8215) hold it where that network likes: nobody can tell which one, and none is public.
+_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 # Never assigned to a host, but is_global for Python: old IPv4-compatible addresses, site-local ones.
 _OUTDATED = (ipaddress.IPv6Network("::/96"), ipaddress.IPv6Network("fec0::/10"))
 
@@ -38,7 +39,7 @@ def is_public(address: str) -> bool:
 def _is_public(address: _Address) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
-        if inner is None and any(address in network for network in _TRANSLATED):
+        if inner is None and address in _TRANSLATED:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return _is_public(inner)

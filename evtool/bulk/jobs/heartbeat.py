@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+
+import psycopg
 
 from evtool.bulk import logs
 from evtool.bulk.jobs.model import Claim
@@ -15,6 +18,8 @@ from evtool.errors import EvtoolError
 from evtool.stores.postgres.connection import Connection
 
 _LOG = logging.getLogger(f"{logs.NAME}.heartbeat")
+
+_WAITS_FOR_A_LOCK = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s"
 
 _BEATS_A_LEASE = 3
 """So that one may be late, or lost with its connection, and the job is still kept."""
@@ -29,7 +34,12 @@ class Heartbeat:
     """
 
     def __init__(
-        self, connect: Callable[[], Connection], claim: Claim, lease: timedelta, on_lost: Callable[[], object]
+        self,
+        connect: Callable[[], Connection],
+        claim: Claim,
+        lease: timedelta,
+        interrupt: Callable[[], object],
+        backend_pid: int,
     ) -> None:
         """Starts beating.
 
@@ -37,14 +47,17 @@ class Heartbeat:
             connect: opens the connection.
             claim: the job.
             lease: how long it is kept by a beat.
-            on_lost: called once, in the thread, when it is lost.
+            interrupt: called in the thread when it is lost, or is to be cancelled while its batch waits for a lock: ends
+                the statement that is at work.
+            backend_pid: of the connection that the batches are written by.
         """
         self.cancelled = threading.Event()
         self.lost = threading.Event()
         self._connect = connect
         self._claim = claim
         self._lease = lease
-        self._on_lost = on_lost
+        self._interrupt = interrupt
+        self._backend_pid = backend_pid
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"heartbeat-{claim.job}", daemon=True)
         self._thread.start()
@@ -77,6 +90,7 @@ class Heartbeat:
                 kept_at = started
                 if answer == "cancel":
                     self.cancelled.set()
+                    self._unblock(connection)
                 elif answer == "lost":
                     self._lose()
                     return
@@ -84,6 +98,13 @@ class Heartbeat:
             if connection is not None:
                 connection.close()
 
+    def _unblock(self, connection: Connection) -> None:
+        """Ends a batch that waits for somebody's lock: that may take for ever, and nothing of it is in yet."""
+        with contextlib.suppress(psycopg.Error):
+            row = connection.execute(_WAITS_FOR_A_LOCK, (self._backend_pid,)).fetchone()
+            if row is not None and row[0]:
+                self._interrupt()
+
     def _lose(self) -> None:
         self.lost.set()
-        self._on_lost()
+        self._interrupt()

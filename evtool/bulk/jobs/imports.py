@@ -157,6 +157,8 @@ def _batch(hold: Hold, loader: Loader, number: int, records: Sequence[Record]) -
             state = error.sqlstate or ""
             if connection.closed or not state.startswith(_TRY_AGAIN):
                 raise
+            # nothing of the batch is in: whoever shall end need not try again
+            hold.check()
             if attempt == TRIES:
                 batch = _give_up(hold, number, records, state, started)
             else:

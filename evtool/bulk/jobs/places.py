@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -112,7 +113,8 @@ class Spool:
             SourceError, FileError: see `remote.fetch`.
         """
         stem = f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{job}-"
-        path = self._folder / f"{stem}{token}.part"
+        # the queues of two databases have jobs of the same number and token, and may share a spool
+        path = self._folder / f"{stem}{token}-{secrets.token_hex(4)}.part"
         note = path.with_suffix(".json")
         with self._adopted(stem, path) as file:
             try:
@@ -143,22 +145,32 @@ class Spool:
     @contextlib.contextmanager
     def _adopted(self, stem: str, path: Path) -> Iterator[BinaryIO]:
         """A predecessor's file under a new name, or a new one; locked."""
+        with self._predecessor(stem, path) or self._new(path) as file:
+            yield file
+
+    def _predecessor(self, stem: str, path: Path) -> BinaryIO | None:
         for earlier in sorted(self._folder.glob(f"{stem}*.part")):
             with contextlib.suppress(FileNotFoundError):
                 file = open(earlier, "r+b")  # noqa: SIM115 - kept where the lock is had
-                if not _locked(file):
+                # it may have been finished with, or renamed, between its opening and its locking
+                if not _locked(file) or not _is_at(file, earlier):
                     file.close()
                     continue
-                with file:
-                    # its note first: bytes without one are begun anew
-                    with contextlib.suppress(FileNotFoundError):
-                        earlier.with_suffix(".json").rename(path.with_suffix(".json"))
-                    earlier.rename(path)
-                    yield file
-                return
-        with open(path, "x+b") as file:
-            _locked(file)
-            yield file
+                # its note first: bytes without one are begun anew
+                with contextlib.suppress(FileNotFoundError):
+                    earlier.with_suffix(".json").rename(path.with_suffix(".json"))
+                earlier.rename(path)
+                return file
+        return None
+
+    @staticmethod
+    def _new(path: Path) -> BinaryIO:
+        while True:
+            file = open(path, "w+b")  # noqa: SIM115 - kept where the lock is had
+            # somebody who looks for a predecessor's may have taken it already
+            if _locked(file) and _is_at(file, path):
+                return file
+            file.close()
 
 
 def _may_go_on(error: EvtoolError) -> bool:
@@ -177,6 +189,14 @@ def _locked(file: BinaryIO) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    """Whether an open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _read(note: Path) -> Half | None:

@@ -155,7 +155,14 @@ class Worker:
         self._unfinished = claim
         self._metrics.connected(2)
         self._metrics.began(2)
-        heartbeat = Heartbeat(self._connector.open, claim, self._options.lease, lambda: _cancel(queue.connection))
+        connection = queue.connection
+        heartbeat = Heartbeat(
+            self._connector.open,
+            claim,
+            self._options.lease,
+            lambda: _cancel(connection),
+            connection.info.backend_pid,
+        )
         hold = Hold(queue, claim, heartbeat, self._metrics, lambda: self._stopped.is_set() or not is_wanted())
         state = State.PENDING
         try:

@@ -55,8 +55,7 @@ def _of_jobs(command: _Command) -> _Command:
 
 
 @submit.command("import")
-@click.argument("resource", required=False)
-@click.argument("source")
+@click.argument("what", nargs=-1, required=True, metavar="[RESOURCE] SOURCE")
 @click.option("--table", metavar="TABLE", help="A table, described by its catalog: name or schema.name.")
 @click.option("--schema", metavar="SCHEMA", default="public", show_default=True, help="Where the table is.")
 @click.option("--format", "form", type=click.Choice(["csv", "ndjson", "json"]), help="[default: by SOURCE's name]")
@@ -67,8 +66,7 @@ def _of_jobs(command: _Command) -> _Command:
 @click.option("--max-errors", metavar="N|P%", help="Stop behind so many rejected records.")
 @_of_jobs
 def import_(
-    resource: str | None,
-    source: str,
+    what: tuple[str, ...],
     table: str | None,
     schema: str,
     form: str | None,
@@ -88,10 +86,14 @@ def import_(
     Example:
       evtool bulk submit import users users.csv --idempotency-key users-2025-07-25
       evtool bulk submit import comments https://example.org/comments.ndjson.gz
+      evtool bulk submit import --table shop.orders orders.csv
     """
     from evtool.bulk import remote
     from evtool.bulk.jobs.places import checksum
 
+    if len(what) > 2 or (len(what) == 2) == (table is not None):  # noqa: PLR2004 - a resource and its source
+        raise click.UsageError("Give RESOURCE SOURCE, or --table TABLE SOURCE.")
+    resource, source = what if len(what) == 2 else (None, what[0])  # noqa: PLR2004 - likewise
     request: dict[str, Any] = {"schema": schema, "mode": mode}
     if remote.is_url(source):
         request["source"] = remote.check_url(source)

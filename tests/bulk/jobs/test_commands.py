@@ -261,11 +261,28 @@ def test_cancel_retry_and_purge_say_what_they_did(cli: Cli, submit: Callable[...
     assert cli("bulk", "purge", "--older-than", "soon").code == 2
 
 
+def test_a_table_is_imported_and_exported_by_its_catalog(
+    cli: Cli, submit: Callable[..., int], session: psycopg.Connection, workers: Workers, tmp_path: Path
+) -> None:
+    """--table takes any table, by its name or with its schema, in and out."""
+    session.execute('CREATE SCHEMA shop; CREATE TABLE shop."Orders" (id integer PRIMARY KEY, n text NOT NULL)')
+    (tmp_path / "orders.csv").write_text("id,n\n1,one\n2,\n3,three\n")
+    imported = submit("import", "--table", 'shop."Orders"', tmp_path / "orders.csv")
+    exported = submit("export", "--table", '"Orders"', "--schema", "shop", "-o", tmp_path / "out.csv")
+    workers.drain()
+    row = _status(cli, imported)
+    assert (row["state"], row["target"], row["accepted"]) == ("completed_with_errors", 'shop."Orders"', 2)
+    assert _status(cli, exported)["accepted"] == 2
+    assert (tmp_path / "out.csv").read_text().split() == ["id,n", "1,one", "3,three"]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ["import", "users"],
         ["import", "--table", "a", "users", "x.csv"],
+        ["import", "--table", "a"],
+        ["import", "users", "x.csv", "y.csv"],
         ["import", "users", "ftp://host/x"],
         ["import", "users", "https://u:secret@host/x"],
         ["import", "nosuch", "x.csv"],

@@ -196,6 +196,25 @@ def test_a_cancelled_job_keeps_whole_batches(
     _check_books(session)
 
 
+def test_a_batch_that_waits_for_a_lock_can_be_cancelled(
+    queue: Queue, session: psycopg.Connection, sessions: Sessions, workers: Workers, tmp_path: Path
+) -> None:
+    """A job whose batch waits for somebody's lock is cancelled while that is still held, and nothing of the batch is in."""
+    job = _submit(queue, users(tmp_path / "users.csv", 200))
+    other = sessions()
+    waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'users'::regclass AND NOT granted)"
+    with other.transaction():
+        other.execute("LOCK TABLE users")
+        workers.start("--lease", "1")
+        until(lambda: session.execute(waits).fetchone() == (True,))
+        assert queue.cancel(job) == State.PROCESSING
+        until(lambda: queue.status(job)["state"] == "cancelled", 30)
+    assert (queue.status(job)["batches"], _count(session)) == (0, 0)
+    queue.retry(job)
+    until(lambda: queue.status(job)["state"] == "completed")
+    assert _count(session) == 200
+
+
 def test_a_worker_that_is_asked_to_end_finishes_its_batch_and_gives_its_job_back(
     queue: Queue, session: psycopg.Connection, workers: Workers, tmp_path: Path
 ) -> None:
