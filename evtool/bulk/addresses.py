@@ -20,7 +20,7 @@ from evtool.errors import SourceRefused
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 # Addresses of the translators between both families (RFC 6052) hold an IPv4 address in their last four bytes. Those of
-# a network's own translators (RFC 8215) hold it where that network likes: nobody can tell which one, and none is public.
+# a network's own translators (RFC 8215) hold it where that network likes: nobody can tell which, and none is public.
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 # Never assigned to a host, but is_global for Python: old IPv4-compatible addresses, site-local ones.
 _OUTDATED = (ipaddress.IPv6Network("::/96"), ipaddress.IPv6Network("fec0::/10"))

@@ -1,4 +1,4 @@
 -- Made by scripts/generate: what this folder holds.
 \set structure '0001'
-\set checksum '332091c5d80b6b8e0661047032bb7f1d70c037827ec6395c8ecf2f1e836e7a09'
+\set checksum 'b63a56c9174722618dfd3bdf64fe99edd59815ee649ec8ae37db3b0a7bd48222'
 \set evtool_version '0.1.0'

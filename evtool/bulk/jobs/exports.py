@@ -7,6 +7,7 @@ import json
 import os
 import re
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def run(hold: Hold, dsn: str, options: Options) -> State:
         described = json.loads(manifest.path_of(str(written)).read_text("utf-8"))
         with hold.queue.connection.transaction():
             # holds the job to the commit: no other worker can have it while the file takes its place
-            state = hold.queue.finish(claim, described)
+            state = hold.queue.finish(claim, described, took=timedelta(seconds=time.monotonic() - started))
             # what stands there describes the file that was there before
             manifest.path_of(str(output)).unlink(missing_ok=True)
             os.replace(written, output)

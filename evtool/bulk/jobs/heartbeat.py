@@ -47,8 +47,8 @@ class Heartbeat:
             connect: opens the connection.
             claim: the job.
             lease: how long it is kept by a beat.
-            interrupt: called in the thread when it is lost, or is to be cancelled while its batch waits for a lock: ends
-                the statement that is at work.
+            interrupt: ends the statement that is at work; called in the thread when the job is lost, or is to be
+                cancelled while its batch waits for a lock.
             backend_pid: of the connection that the batches are written by.
         """
         self.cancelled = threading.Event()

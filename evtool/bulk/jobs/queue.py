@@ -14,9 +14,9 @@ from psycopg.rows import dict_row
 from evtool.bulk.jobs import installing
 from evtool.bulk.jobs.model import Batch, Claim, State, Submission
 from evtool.connecting import server_dsn
-from evtool.errors import JobLost, JobNotFound, JobRefused
+from evtool.errors import JobLost, JobNotFound, JobRefused, PermissionDenied
+from evtool.stores.postgres import translation
 from evtool.stores.postgres.connection import Connection, Connector
-from evtool.stores.postgres.translation import translated
 
 CHANNEL = "evtool_jobs"
 """What workers LISTEN on."""
@@ -33,6 +33,9 @@ _RECORD = sql.SQL("""
       (SELECT COALESCE(json_agg(json_build_object('line', line, 'errors', errors, 'raw', raw)), '[]') FROM {rejects}),
       %s, %s, %s)
 """)
+_MAY_CLAIM = """
+    SELECT has_function_privilege('evtool_jobs.claim(text, interval, integer, timestamptz)', 'EXECUTE')
+"""
 _DONE = "SELECT number, first_line, last_line, total FROM evtool_jobs.batches WHERE job = %s"
 _STATUS = "SELECT * FROM evtool_jobs.status WHERE job = %s"
 _JOBS = """
@@ -54,6 +57,10 @@ _BUSY = """
 """
 
 _PAGE = 1000
+_PERMISSION_HINT = (
+    "looking takes a member of evtool_jobs_reader; submitting, cancelling, retrying and purging one of"
+    " evtool_jobs_submitter; working one of evtool_jobs_worker"
+)
 
 _Query = LiteralString | sql.Composed
 
@@ -72,8 +79,17 @@ class Queue:
             DatabaseTooNew, MigrationFailed: it is another version's.
         """
         self.connection = connection
-        with translated():
+        with _translated():
             installing.check(connection)
+
+    def check_may_work(self) -> None:
+        """Makes sure that this role may do jobs.
+
+        Raises:
+            PermissionDenied: it may not.
+        """
+        if not self._one(_MAY_CLAIM)[0]:
+            raise PermissionDenied("this role may not work on the queue", hint=_PERMISSION_HINT)
 
     def submit(self, submission: Submission) -> tuple[int, bool]:
         """Queues a job; returns its number and whether it is new.
@@ -99,7 +115,7 @@ class Queue:
     def claim(self, worker: str, lease: timedelta) -> Claim | None:
         """The next job for a worker, or None; a silent predecessor's backend is ended first."""
         while True:
-            with translated():
+            with _translated():
                 row = self.connection.execute(_CLAIM, (worker, lease)).fetchone()
             if row is None:
                 return None
@@ -166,18 +182,20 @@ class Queue:
 
     def done(self, job: int) -> dict[int, tuple[int, int, int]]:
         """The batches that are entered: by number the lines of the first and last record, and how many they are."""
-        with translated():
+        with _translated():
             return {row[0]: row[1:] for row in self.connection.execute(_DONE, (job,))}
 
-    def finish(self, claim: Claim, result: Any = None, *, is_cancelled: bool = False) -> State:
+    def finish(
+        self, claim: Claim, result: Any = None, *, is_cancelled: bool = False, took: timedelta = timedelta(0)
+    ) -> State:
         """Ends a job; returns its state.
 
         Raises:
             JobLost: it is another's.
         """
         text = None if result is None else _json(result)
-        row = self._one("SELECT evtool_jobs.finish(%s, %s, %s::jsonb, %s)", claim.job, claim.token, text, is_cancelled)
-        return State(row[0])
+        values = (claim.job, claim.token, text, is_cancelled, took)
+        return State(self._one("SELECT evtool_jobs.finish(%s, %s, %s::jsonb, %s, %s)", *values)[0])
 
     def fail(self, claim: Claim, code: str, message: str, hint: str | None, *, is_transient: bool) -> State:
         """Gives a job up, for now or for good; returns its state.
@@ -246,13 +264,13 @@ class Queue:
 
     def states(self) -> dict[str, tuple[int, float | None]]:
         """How many jobs are in each state, and the age of the oldest in seconds."""
-        with translated():
+        with _translated():
             return {state: (jobs, age) for state, jobs, age in self.connection.execute(_STATES)}
 
     def rejects(self, job: int) -> Iterator[dict[str, Any]]:
         """The refused records of a job by line: {"line", "errors", "raw"}, in constant memory."""
         self.status(job)
-        with translated(), self.connection.transaction(), self.connection.cursor("evtool_rejects") as cursor:
+        with _translated(), self.connection.transaction(), self.connection.cursor("evtool_rejects") as cursor:
             cursor.itersize = _PAGE
             cursor.execute(_REJECTS, (job,))
             for line, batch, errors, raw in cursor:
@@ -268,19 +286,30 @@ class Queue:
         return bool(busy), pause
 
     def _one(self, query: _Query, *values: Any) -> tuple[Any, ...]:
-        with translated():
+        with _translated():
             row = self.connection.execute(query, values).fetchone()
         assert row is not None
         return row
 
     def _dicts(self, query: str, values: Any) -> list[dict[str, Any]]:
-        with translated(), self.connection.cursor(row_factory=dict_row) as cursor:
+        with _translated(), self.connection.cursor(row_factory=dict_row) as cursor:
             rows = cursor.execute(query, values).fetchall()
         for row in rows:
             for name in ("source", "result"):
                 if isinstance(row.get(name), str):
                     row[name] = json.loads(row[name])
         return rows
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Turns the server's errors into ours; whom it may not let in is told the roles of the queue."""
+    try:
+        with translation.translated():
+            yield
+    except PermissionDenied as error:
+        error.hint = _PERMISSION_HINT
+        raise
 
 
 def _json(value: Any) -> str:

@@ -112,15 +112,16 @@ class Supervisor:
                 self._gone(pid)
                 return
             is_steady = now - place.started > _STEADY_SECONDS
-            # a signal is somebody else's doing
-            place.failures = 0 if is_steady or code <= 0 else place.failures + 1
+            # a signal is somebody else's doing; how long it took says nothing, on a busy machine
+            place.failures = 0 if code <= 0 else place.failures + 1
             if self._drain and place.failures >= _FAILURES:
                 place.is_done = self._given_up = True
-            place.pause = _FIRST_PAUSE_SECONDS if is_steady else min(place.pause * 2, _LONGEST_PAUSE_SECONDS)
-            place.start_at = now + place.pause
+            pause = _FIRST_PAUSE_SECONDS if is_steady else place.pause
+            place.pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+            place.start_at = now + pause
+            again = None if place.is_done else pause
             _LOG.warning(
-                "worker ended",
-                extra=logs.fields(worker=place.number, pid=pid, exit_code=code, again_in_seconds=place.pause),
+                "worker ended", extra=logs.fields(worker=place.number, pid=pid, exit_code=code, again_in_seconds=again)
             )
             if self._exposition is not None:
                 self._exposition.crashed(pid)

@@ -91,9 +91,9 @@ def import_(
     from evtool.bulk import remote
     from evtool.bulk.jobs.places import checksum
 
-    if len(what) > 2 or (len(what) == 2) == (table is not None):  # noqa: PLR2004 - a resource and its source
+    if len(what) > 2 or (len(what) == 2) == (table is not None):
         raise click.UsageError("Give RESOURCE SOURCE, or --table TABLE SOURCE.")
-    resource, source = what if len(what) == 2 else (None, what[0])  # noqa: PLR2004 - likewise
+    resource, source = what if len(what) == 2 else (None, what[0])
     request: dict[str, Any] = {"schema": schema, "mode": mode}
     if remote.is_url(source):
         request["source"] = remote.check_url(source)

@@ -145,16 +145,16 @@ def _supervise(dsn: str, log_format: str, given: dict[str, Any]) -> int:
     from evtool.bulk.jobs.queue import open_queue
     from evtool.bulk.jobs.supervisor import Supervisor
 
-    with open_queue(dsn):
-        # a database without a queue is said at once, and not by processes that crash in turn
-        pass
+    with open_queue(dsn) as queue:
+        # that there is no queue, or not for this role, is said at once, and not by processes that crash in turn
+        queue.check_may_work()
     with ExitStack() as stack:
         environment = settings.child_environment(EVTOOL_DSN=dsn)
         exposition = None
         if given["metrics_port"] is not None or given["metrics_file"] is not None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="evtool-metrics-"))
             environment[settings.METRICS_FOLDER] = folder
-            exposition = _expose(stack, dsn, folder, given)
+            exposition = _expose(stack, dsn, folder, log_format, given)
         supervisor = Supervisor(
             lambda number: _command(number, log_format, given),
             environment,
@@ -167,7 +167,8 @@ def _supervise(dsn: str, log_format: str, given: dict[str, Any]) -> int:
         return exits.DONE if supervisor.run() else exits.FAILED
 
 
-def _expose(stack: ExitStack, dsn: str, folder: str, given: dict[str, Any]) -> Exposition:
+def _expose(stack: ExitStack, dsn: str, folder: str, log_format: str, given: dict[str, Any]) -> Exposition:
+    from evtool.bulk import logs
     from evtool.bulk.jobs.asking import States
     from evtool.bulk.metrics import Exposition, Textfile
 
@@ -175,7 +176,12 @@ def _expose(stack: ExitStack, dsn: str, folder: str, given: dict[str, Any]) -> E
     if given["metrics_port"] is not None:
         port, stop = exposition.serve(given["metrics_host"], given["metrics_port"])
         stack.callback(stop)
-        output.talk(f"evtool: metrics on http://{given['metrics_host']}:{port}/metrics")
+        host = f"[{given['metrics_host']}]" if ":" in given["metrics_host"] else given["metrics_host"]
+        url = f"http://{host}:{port}/metrics"
+        if log_format == "json":
+            logging.getLogger(f"{logs.NAME}.supervisor").info("metrics served", extra=logs.fields(url=url))
+        else:
+            output.talk(f"evtool: metrics on {url}")
     if given["metrics_file"] is not None:
         stack.callback(Textfile(exposition, given["metrics_file"]).stop)
     return exposition

@@ -7,6 +7,11 @@
 --
 -- No two callers get the same job: a row that somebody else looks at is passed over. Each claim draws a new token, and
 -- whatever the former holder still tries fails for having the old one.
+--
+-- A pending job waits for the jobs of its `after`, and for imports whose tables refer to its own or are referred to by it:
+-- those that were submitted before it, and those at work, which may have been submitted at the same time or retried. The
+-- view status has the same as waits_for. Callers take turns, to the commit, so that none overlooks what another is just
+-- beginning: call it in a transaction of its own.
 CREATE OR REPLACE FUNCTION evtool_jobs.claim(
   worker text,
   lease interval DEFAULT '30s',
@@ -27,21 +32,41 @@ CREATE OR REPLACE FUNCTION evtool_jobs.claim(
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = evtool_jobs, pg_temp
+-- The next job is the first one of the index jobs_open that may begin. A sort would look at all that can't, each time.
+SET enable_sort = off
+SET enable_seqscan = off
+SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
 DECLARE
   _job jobs;
 BEGIN
+  PERFORM pg_advisory_xact_lock(hashtext('evtool_jobs'), hashtext('claim'));
   LOOP
-    SELECT * INTO _job
+    -- many jobs are of few tables
+    WITH imports AS MATERIALIZED (
+      SELECT target, refers_to, min(id) AS first, bool_or(state = 'processing') AS is_busy
+      FROM jobs
+      WHERE kind = 'import' AND state IN ('pending', 'processing')
+      GROUP BY target, refers_to
+    )
+    SELECT jobs.* INTO _job
     FROM jobs
-    WHERE (state = 'pending' AND run_at <= clock_timestamp() OR state = 'processing' AND lease_until < clock_timestamp())
-      AND NOT EXISTS (
-        SELECT FROM jobs AS earlier
-        WHERE earlier.id = ANY (jobs.after) AND earlier.state IN ('pending', 'processing'))
+    WHERE state = 'processing' AND lease_until < clock_timestamp()
+      OR state = 'pending' AND run_at <= clock_timestamp()
+        AND NOT EXISTS (
+          SELECT FROM jobs AS earlier
+          WHERE earlier.id = ANY (jobs.after) AND earlier.state IN ('pending', 'processing'))
+        AND NOT EXISTS (
+          SELECT FROM imports
+          WHERE CASE kind
+            WHEN 'import' THEN (imports.first < id OR imports.is_busy) AND imports.target <> jobs.target
+              AND (imports.target = ANY (jobs.refers_to) OR jobs.target = ANY (imports.refers_to))
+            ELSE imports.first < id AND imports.target = jobs.target
+          END)
     ORDER BY priority DESC, id
     LIMIT 1
-    FOR UPDATE SKIP LOCKED;
+    FOR UPDATE OF jobs SKIP LOCKED;
     EXIT WHEN NOT FOUND;
 
     -- of a worker that is gone nobody else can say so

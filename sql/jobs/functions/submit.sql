@@ -8,9 +8,9 @@
 -- after: jobs that must be over before; priority: the higher, the sooner; run_at: not before.
 -- max_attempts: after so many beginnings without a batch done the job has failed.
 --
--- Jobs whose tables refer to each other run as if one after the other, in the order of submission: an import waits for
--- all earlier imports into tables that it refers to or that refer to its own, an export for earlier imports into its
--- table. Imports into the same table run side by side.
+-- Jobs whose tables refer to each other run one after the other, in the order of submission: an import waits for all
+-- earlier imports into tables that it refers to or that refer to its own, an export for earlier imports into its table.
+-- Imports into the same table run side by side. See claim.
 CREATE OR REPLACE FUNCTION evtool_jobs.submit(
   kind text,
   resource text,
@@ -34,7 +34,6 @@ DECLARE
   _target text := table_named(COALESCE(target, request ->> 'table', resource), _schema);
   _table oid;
   _refers_to text[];
-  _after bigint[];
   _content text;
   _found text;
 BEGIN
@@ -88,20 +87,9 @@ BEGIN
     JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE conrelid = _table AND contype = 'f' AND confrelid <> conrelid
     ORDER BY 1);
-  _after := ARRAY(
-    SELECT given.id FROM unnest(submit.after) AS given (id)
-    UNION
-    SELECT jobs.id
-    FROM jobs
-    WHERE jobs.state IN ('pending', 'processing') AND jobs.kind = 'import'
-      AND CASE submit.kind
-        WHEN 'import' THEN jobs.target <> _target AND (jobs.target = ANY (_refers_to) OR _target = ANY (jobs.refers_to))
-        ELSE jobs.target = _target
-      END
-    ORDER BY 1);
 
   INSERT INTO jobs (kind, resource, request, target, refers_to, after, priority, idempotency_key, content, max_attempts, run_at)
-  VALUES (kind, resource, request, _target, _refers_to, _after, COALESCE(priority, 0), idempotency_key, _content,
+  VALUES (kind, resource, request, _target, _refers_to, COALESCE(after, '{}'), COALESCE(priority, 0), idempotency_key, _content,
     COALESCE(max_attempts, 5), COALESCE(run_at, now()))
   ON CONFLICT (idempotency_key) DO NOTHING
   RETURNING jobs.id INTO job;

@@ -1,4 +1,4 @@
--- Every job with its counters. rows_per_second counts the time that batches took; error_rate is the share of records
+-- Every job with its counters. rows_per_second counts the time that its batches, or its export, took; error_rate is the share of records
 -- that were refused; waits_for are the jobs that it waits for.
 CREATE OR REPLACE VIEW evtool_jobs.status AS
 SELECT
@@ -23,9 +23,15 @@ SELECT
   cancel_requested,
   lease_until,
   ARRAY(
-    SELECT earlier.id
-    FROM evtool_jobs.jobs AS earlier
-    WHERE earlier.id = ANY (jobs.after) AND earlier.state IN ('pending', 'processing') AND jobs.state = 'pending'
+    SELECT other.id
+    FROM evtool_jobs.jobs AS other
+    WHERE jobs.state = 'pending' AND other.state IN ('pending', 'processing') AND (
+      other.id = ANY (jobs.after)
+      OR other.kind = 'import' AND CASE jobs.kind
+        WHEN 'import' THEN (other.id < jobs.id OR other.state = 'processing') AND other.target <> jobs.target
+          AND (other.target = ANY (jobs.refers_to) OR jobs.target = ANY (other.refers_to))
+        ELSE other.id < jobs.id AND other.target = jobs.target
+      END)
     ORDER BY 1) AS waits_for,
   priority,
   idempotency_key,

@@ -16,6 +16,7 @@ from evtool.bulk.jobs import installing
 from evtool.bulk.jobs.queue import open_queue
 from evtool.errors import DatabaseTooNew, MigrationFailed, NamespaceRefused, NotMigrated
 from tests.bulk.jobs.workers import Workers, users
+from tests.cli.running import Cli
 
 INSTALL = sqltext.folder("sql") / "jobs" / "install.sql"
 ROLES = ("evtool_jobs_reader", "evtool_jobs_submitter", "evtool_jobs_worker")
@@ -187,20 +188,25 @@ def test_a_role_that_is_a_login_is_not_taken_for_a_group(
     assert installing.install_at(dsn)[0] == "created"
 
 
-def test_workers_that_may_not_work_are_given_up_when_draining(
-    queue_dsn: str, session: psycopg.Connection, tmp_path: Any
+@pytest.mark.parametrize("drain", [True, False], ids=["drain", "stay"])
+def test_a_login_that_is_no_worker_is_told_so(
+    queue_dsn: str, session: psycopg.Connection, tmp_path: Any, drain: bool
 ) -> None:
-    """Draining with a login that is no worker ends, with exit code 1 and the reason in a line, instead of for ever."""
+    """Whoever may not do jobs gets exit code 1 and the role that it takes, before a process is started."""
     name = f"{session.info.dbname}_reader"
     session.execute(
         sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'x' IN ROLE evtool_jobs_reader").format(sql.Identifier(name))
     )
+    own = psycopg.conninfo.make_conninfo(queue_dsn, user=name, password="x")
     try:
-        with Workers(psycopg.conninfo.make_conninfo(queue_dsn, user=name, password="x"), tmp_path) as workers:
-            started = workers.start("--drain")
+        with Workers(own, tmp_path) as workers:
+            started = workers.start(*(["--drain"] if drain else []))
             assert started.wait() == 1
-        assert len(started.events("worker ended")) == 5
-        assert any("PERMISSION_DENIED" in line for line in started.lines)
+        assert started.events("worker started") == []
+        for told in ("".join(started.lines), Cli(own)("bulk", "cancel", "1").err):
+            assert "PERMISSION_DENIED" in told
+            assert "evtool_jobs_worker" in told
+            assert "<schema>" not in told
     finally:
         session.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
 

@@ -11,6 +11,8 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from tests.bulk.jobs.workers import until
+
 Sessions = Callable[..., psycopg.Connection]
 
 SOURCE = {"source": "/data/users.csv"}
@@ -162,6 +164,46 @@ def test_imports_into_tables_that_refer_to_each_other_wait(session: psycopg.Conn
     assert _claim(session) == again
 
 
+def test_an_import_that_has_begun_is_waited_for_by_earlier_ones(sessions: Sessions) -> None:
+    """An import that was submitted at the same time, or is retried, doesn't run beside one that refers to its table."""
+    one, other = sessions(), sessions()
+    with one.transaction():
+        # drawn first, and to be seen last
+        users = submit(one, "users")[0]
+        articles = submit(other, "articles")[0]
+        assert _claim(other) == articles
+    assert _claim(one) is None
+    assert one.execute("SELECT waits_for FROM evtool_jobs.status WHERE job = %s", (users,)).fetchone() == ([articles],)
+    _finish(one, articles)
+    assert _claim(one) == users
+    later = submit(one, "articles")[0]
+    one.execute("SELECT evtool_jobs.cancel(%s)", (users,))
+    one.execute("SELECT evtool_jobs.finish(id, token, NULL, true) FROM evtool_jobs.jobs WHERE id = %s", (users,))
+    assert _claim(one) == later
+    one.execute("SELECT evtool_jobs.retry(%s)", (users,))
+    assert _claim(one) is None
+    # who has begun and fell silent is taken up, whoever waits for it
+    one.execute("UPDATE evtool_jobs.jobs SET lease_until = now() - interval '1s' WHERE id = %s", (later,))
+    assert _claim(one) == later
+    _finish(one, later)
+    assert _claim(one) == users
+
+
+def test_two_claims_at_once_do_not_overlook_each_other(sessions: Sessions) -> None:
+    """While a claim isn't committed the next one waits, and then sees what has begun."""
+    one, other, watch = sessions(), sessions(), sessions()
+    with one.transaction():
+        users = submit(one, "users")[0]
+        submit(other, "articles")
+    waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE pid = %s AND locktype = 'advisory' AND NOT granted)"
+    with ThreadPoolExecutor(1) as pool:
+        with one.transaction():
+            assert _claim(one) == users
+            second = pool.submit(_claim, other)
+            until(lambda: watch.execute(waits, (other.info.backend_pid,)).fetchone() == (True,))
+        assert second.result() is None
+
+
 def test_references_may_be_named_where_there_are_no_foreign_keys(session: psycopg.Connection) -> None:
     """refers_to stands for foreign keys that the database doesn't have; a table is known by whatever name is right."""
     session.execute("CREATE SCHEMA other; CREATE TABLE other.child (id int); CREATE TABLE other.parent (id int)")
@@ -207,6 +249,22 @@ def test_an_export_waits_for_earlier_imports_into_its_table(session: psycopg.Con
     assert [_claim(session), _claim(session), _claim(session)] == [first, later, None]
     _finish(session, first)
     assert _claim(session) == export
+
+
+def test_a_long_queue_is_not_gone_through_by_each_claim(session: psycopg.Connection) -> None:
+    """Behind thousands of jobs that wait for others a claim finds its own by a bounded number of looks at jobs."""
+    session.execute("SELECT evtool_jobs.submit('import', 'users', '{}') FROM generate_series(1, 300)")
+    session.execute("SELECT evtool_jobs.submit('import', 'articles', '{}') FROM generate_series(1, 300)")
+    session.execute("UPDATE evtool_jobs.jobs SET priority = 1 WHERE resource = 'articles'")
+    reads = "SELECT COALESCE(sum(idx_tup_fetch + seq_tup_read), 0)::bigint FROM pg_stat_xact_user_tables WHERE relname = 'jobs'"
+    with session.transaction():
+        before = session.execute(reads).fetchone()
+        assert session.execute("SELECT resource FROM evtool_jobs.claim('w')").fetchone() == ("users",)
+        after = session.execute(reads).fetchone()
+    assert before is not None
+    assert after is not None
+    # once for the tables that are imported into, once for those that wait
+    assert after[0] - before[0] < 3 * 600
 
 
 def test_a_job_with_a_higher_priority_is_claimed_first(session: psycopg.Connection) -> None:

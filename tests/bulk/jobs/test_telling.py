@@ -12,12 +12,14 @@ import threading
 import urllib.request
 from io import StringIO
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from evtool.bulk import logs
+from evtool.bulk.jobs.model import Submission
 from evtool.bulk.jobs.queue import Queue
 from evtool.bulk.metrics import Exposition
 from tests.bulk.jobs.test_kills import _slow, _submit
@@ -33,10 +35,15 @@ def _scrape(started: Started) -> dict[tuple[str, frozenset[tuple[str, str]]], fl
 
 def _answer(started: Started) -> str:
     """What Prometheus would get."""
-    line = until(lambda: next((line for line in started.lines if "metrics on" in line), None))
-    with urllib.request.urlopen(line.split()[-1], timeout=10) as answer:
+    with urllib.request.urlopen(_url(started), timeout=10) as answer:
         text: str = answer.read().decode()
         return text
+
+
+def _url(started: Started) -> str:
+    """Where it is answered."""
+    url: str = until(lambda: started.events("metrics served"))[0]["url"]
+    return url
 
 
 def _samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -123,7 +130,7 @@ def test_metrics_are_for_this_machine_unless_said_otherwise(workers: Workers) ->
     """The port is open on the loopback interface alone; a port that is taken is an error, not a silence."""
     started = workers.start("--metrics-port", "0")
     _scrape(started)
-    port = next(int(line.split(":")[-1].split("/")[0]) for line in started.lines if "metrics on" in line)
+    port = urlsplit(_url(started)).port
     outside = next(
         (
             address[4][0]
@@ -163,10 +170,14 @@ def test_the_database_may_be_away_when_metrics_are_asked_for(session: psycopg.Co
 def test_logs_tell_of_each_job_and_batch(queue: Queue, workers: Workers, tmp_path: Path) -> None:
     """A JSON log has a job's rows a second, error rate and duration, and with -v each batch; no line is anything else."""
     job = _submit(queue, users(tmp_path / "users.csv", 300, bad_every=100))
-    started = workers.drain()
+    export, _ = queue.submit(Submission("export", "users", {"output": f"{tmp_path}/x.csv"}))
+    started = workers.drain("--metrics-port", "0")
     assert all(line.startswith("{") for line in started.lines)
     begun, ended = started.events("job begun"), started.events("job ended")
-    assert [event["job"] for event in (*begun, *ended)] == [job, job]
+    assert [event["job"] for event in (*begun, *ended)] == [job, export, job, export]
+    assert (ended[1]["total"], ended[1]["error_rate"]) == (297, 0)
+    assert ended[1]["rows_per_second"] > 0
+    assert ended[1]["seconds"] > 0
     facts = ended[0]
     assert (facts["state"], facts["total"], facts["rejected"], facts["error_rate"]) == (
         "completed_with_errors",
