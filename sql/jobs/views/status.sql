@@ -40,7 +40,11 @@ SELECT
   run_at,
   started_at,
   finished_at,
-  COALESCE(finished_at, CASE state WHEN 'processing' THEN clock_timestamp() END) - started_at AS elapsed,
+  -- not clock_timestamp(): a volatile function would have waits_for worked out for all jobs, whichever are asked for
+  CASE
+    WHEN state = 'processing' THEN GREATEST(statement_timestamp() - started_at, '0')
+    ELSE finished_at - started_at
+  END AS elapsed,
   error_code,
   error_message,
   error_hint,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -267,6 +267,22 @@ def test_a_long_queue_is_not_gone_through_by_each_claim(session: psycopg.Connect
     assert after[0] - before[0] < 3 * 600
 
 
+def test_looking_at_a_few_jobs_costs_a_few(session: psycopg.Connection) -> None:
+    """Whom jobs wait for is worked out for those that are asked for, and not for the whole queue."""
+    query = "SELECT job, waits_for FROM evtool_jobs.status ORDER BY job DESC LIMIT 10"
+    session.execute("SELECT evtool_jobs.submit('import', 'articles', '{}') FROM generate_series(1, 200)")
+    row = session.execute(f"EXPLAIN (ANALYZE, TIMING off, FORMAT json) {query}").fetchone()
+    assert row is not None
+    loops = [node["Actual Loops"] for node in _nodes(row[0][0]["Plan"]) if node.get("Parent Relationship") == "SubPlan"]
+    assert loops == [10]
+
+
+def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for inner in node.get("Plans", ()):
+        yield from _nodes(inner)
+
+
 def test_a_job_with_a_higher_priority_is_claimed_first(session: psycopg.Connection) -> None:
     """Priority comes before age, and age before anything else."""
     low, normal, high = (submit(session, priority=priority)[0] for priority in (-1, 0, 7))
@@ -277,6 +293,7 @@ def test_a_job_for_later_is_not_claimed_before(session: psycopg.Connection) -> N
     """run_at keeps a job until then."""
     job = submit(session, run_at="2999-01-01T00:00:00Z")[0]
     assert _claim(session) is None
+    assert session.execute("SELECT elapsed FROM evtool_jobs.status").fetchone() == (None,)
     session.execute("UPDATE evtool_jobs.jobs SET run_at = now()")
     assert _claim(session) == job
 
