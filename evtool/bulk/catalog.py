@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg
 from psycopg.rows import namedtuple_row
 
 from evtool.bulk.resource import Column, Reference, Resource, Rule, Unique
@@ -110,11 +111,15 @@ def from_catalog(connection: Connection, table: str, *, schema: str = DEFAULT_SC
         schema: of a table that is named without one.
 
     Raises:
-        InvalidResource: there is no such table.
-        psycopg.Error: the name can't be one.
+        InvalidResource: there is no such table, or the name can't be one.
     """
     with connection.cursor(row_factory=namedtuple_row) as cursor:
-        found: Any = cursor.execute(_TABLE, {"table": table, "schema": schema}).fetchone()
+        try:
+            found: Any = cursor.execute(_TABLE, {"table": table, "schema": schema}).fetchone()
+        except psycopg.errors.InvalidParameterValue as error:
+            raise InvalidResource(
+                f"{table} is no name of a table", hint='write schema.table, with "…" around names that SQL would quote'
+            ) from error
         if found is None:
             raise InvalidResource(
                 f"there is no table {table}", hint=f"write schema.table; without a schema it is looked for in {schema}"

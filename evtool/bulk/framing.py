@@ -102,9 +102,13 @@ def open_framer(
 
     Raises:
         ImportRefused: the header can't be read, or names a column that the resource doesn't have.
-        InvalidArgument: columns are named for a file that isn't CSV.
+        InvalidArgument: columns are named for a file that isn't CSV, or one of them twice.
     """
     if format is Format.CSV:
+        if columns is not None and len(set(columns)) < len(columns):
+            raise InvalidArgument(
+                "--columns names a column twice", hint="each field of a record has a column of its own"
+            )
         return _Chosen(CsvFramer(stream, columns), resource, ignore_unknown=ignore_unknown)
     if columns is not None:
         raise InvalidArgument("only a CSV has columns to be named", hint="leave out --columns")

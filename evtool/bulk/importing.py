@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import psycopg
 
-from evtool import files, settings
-from evtool.bulk import installing, ordering, reading, reports
+from evtool import settings
+from evtool.bulk import installing, opening, ordering, reading, reports
 from evtool.bulk.catalog import from_catalog
 from evtool.bulk.framing import Format, Framer, Rejoined, detect, open_framer
 from evtool.bulk.ledger import Ledger, Place, Span, open_import
@@ -98,7 +98,7 @@ class Source:
 
     Attributes:
         resource: with its schema.
-        paths: of the files; `-` is standard input.
+        paths: of the files, or their http(s) URLs; `-` is standard input.
     """
 
     resource: Resource
@@ -211,7 +211,7 @@ class _Journey:
                     ledger, framer, stopped = self._file(source.resource, path)
                     ledgers.append(ledger)
                     if rejects is not None:
-                        rejects.write(ledger.rejects(), path, framer, source.resource)
+                        rejects.write(ledger.rejects(), opening.shown(path), framer, source.resource)
                     report = reports.add(report, ledger, time.monotonic() - start)
                     if stopped is not None:
                         break
@@ -223,9 +223,9 @@ class _Journey:
     def _file(self, resource: Resource, path: str) -> tuple[Ledger, Framer, TooManyRejects | None]:
         """Imports one file; tells whether too much of it was refused to go on."""
         options = self._options
-        with files.open_input(path) as input_:
+        with opening.open_source(path) as input_:
             stream = Rejoined(input_)
-            format_ = options.format or detect(path, stream.head)
+            format_ = options.format or detect(opening.name_of(path), stream.head)
             framer = open_framer(
                 stream, format_, resource, columns=options.columns, ignore_unknown=options.ignore_unknown
             )
@@ -237,7 +237,7 @@ class _Journey:
                 self._context(resource, loader.oid, stream.head),
                 resource=resource.name,
                 target=f"{resource.schema}.{resource.table}",
-                source=path,
+                source=opening.shown(path),
                 mode="upsert" if options.upsert else "insert",
                 restart=options.restart,
             )

@@ -24,6 +24,9 @@ from evtool.bulk.statements import Statements
 from evtool.errors import InvalidResource, PermissionDenied, ServerUnsuitable
 from evtool.stores.postgres.connection import Connection
 
+OWN = "_evtool_"
+"""What the names of an import's own columns begin with."""
+
 _COPY_BYTES = 1 << 16
 # Truncating makes the server plan all statements anew, which takes as long as a third of a batch; deleting leaves dead
 # rows, which every look at the tables has to pass.
@@ -283,6 +286,10 @@ def _look_at(connection: Connection, resource: Resource, *, upsert: bool) -> Tar
     for column in resource.columns:
         if column.name not in types:
             raise InvalidResource(f'the table {where} has no column "{column.name}"', hint="see: \\d in psql")
+        if column.name.startswith(OWN):
+            raise InvalidResource(
+                f'{where} has a column "{column.name}"', hint=f"names that begin with {OWN} are evtool's"
+            )
     found = connection.execute(_INDEXES, (oid,)).fetchall()
     indexes = [sorted(columns) for columns, _ in found]
     at_once = [sorted(columns) for columns, waits in found if not waits]

@@ -47,7 +47,7 @@ def import_(what: tuple[str, ...], progress: str, dsn: str | None, report: str, 
 
     RESOURCE is users, articles, comments, posts, or the path of a resource file (.toml); with --table any table will
     do. Several resources may follow each other, each with its files; what others refer to is imported first. FILE is
-    CSV with a header, NDJSON or a JSON array, perhaps compressed; - is standard input.
+    CSV with a header, NDJSON or a JSON array, perhaps compressed; - is standard input, and it may be an http(s) URL.
 
     Every batch is committed with its verdicts. After an interruption the same command goes on where it was. When
     records were refused, the exit code is 5.
@@ -55,6 +55,7 @@ def import_(what: tuple[str, ...], progress: str, dsn: str | None, report: str, 
     \b
     Example:
       evtool bulk import users users.csv --reject-file refused.csv
+      evtool bulk import users https://example.org/users.csv.gz
       evtool bulk import users u.csv articles a.ndjson.gz comments c.json --report json
       evtool bulk import --table shop.orders orders.csv --mode upsert --dry-run
     """

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from evtool.bulk.importing import described
+from evtool.errors import InvalidArgument, InvalidResource
 from tests.bulk.imports.conftest import Shop
 
 NAMES = (
@@ -56,3 +58,22 @@ def test_nothing_is_cut_to_fit(shop: Shop) -> None:
     assert shop.rows("SELECT a, b::text, c::text, d::text, e::text, f::text, g FROM things") == [
         ("abc", "101", "101", "{10,01}", "{abc}", "{abc}", "abc")
     ]
+
+
+def test_names_that_are_evtool_s_own(shop: Shop) -> None:
+    """A column that is called as one of the import's own columns is told of, before any record."""
+    with pytest.raises(InvalidResource, match="_evtool_n"):
+        shop.load(shop.table("_evtool_n integer PRIMARY KEY"), b"_evtool_n\n1\n")
+
+
+@pytest.mark.parametrize("name", ['"x', "x.", "t; drop table x", "a..b", "1"])
+def test_what_is_no_name_of_a_table(shop: Shop, name: str) -> None:
+    """A name that SQL wouldn't take is refused as such."""
+    with pytest.raises(InvalidResource, match="is no name of a table"):
+        described(shop.dsn, name, schema=shop.schema)
+
+
+def test_columns_are_named_once(shop: Shop) -> None:
+    """For a file without a header each field has a column of its own."""
+    with pytest.raises(InvalidArgument, match="twice"):
+        shop.load(shop.table("id integer PRIMARY KEY"), b"1,2\n", columns=("id", "id"))
