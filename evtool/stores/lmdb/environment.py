@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 import lmdb
 
 from evtool.errors import NamespaceNotFound, NotMigrated, StoreError, StoreTimeout
+from evtool.stores.gate import Gate
 from evtool.stores.lmdb import turns
 from evtool.stores.lmdb.building import remove_unfinished
-from evtool.stores.lmdb.gate import Gate
 from evtool.stores.lmdb.handle import (
     DATA,
     DELETED,

@@ -7,6 +7,7 @@ file open; they find that out with the next thing they do, instead of writing in
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 import time
@@ -17,6 +18,8 @@ from typing import TypeVar
 from evtool import sqltext
 from evtool.contract import in_consumer_group
 from evtool.errors import DatabaseTooNew, NamespaceNotFound, NotMigrated, PermissionDenied, StoreUnreachable
+from evtool.stores.gate import Gate
+from evtool.stores.sqlite import forking
 
 DELETED = -1
 VERSIONS = {"registry": 1, "namespace": 2}
@@ -48,9 +51,12 @@ class Database:
         self._create = create
         self._deleted = False
         self._made = False
-        self._lock = threading.RLock()
+        self._gate = Gate()
         self._idle: list[sqlite3.Connection] = []
+        self._forked_inside = False
+        self._memory_lock = threading.RLock()
         self._memory = self._connect() if path is None else None
+        forking.register(self)
         if self._memory is not None:
             self.migrate()
 
@@ -86,7 +92,10 @@ class Database:
         """
         with self.reading() as connection:
             if self._memory is None:
-                yield from pages(connection)
+                process = os.getpid()
+                for page in pages(connection):
+                    yield page
+                    forking.check_process(process)
                 return
             read = list(pages(connection))
         yield from read
@@ -136,12 +145,27 @@ class Database:
 
     def close(self) -> None:
         """Closes the connections that nobody uses."""
-        with self._lock:
+        with self._gate.lock:
             idle, self._idle = self._idle, []
             if self._memory is not None:
                 idle.append(self._memory)
         for connection in idle:
             connection.close()
+
+    def before_fork(self) -> None:
+        """Waits for a moment until nobody uses it, closes what is idle, and keeps everybody out."""
+        self._gate.before_fork()
+        while self._idle:
+            with contextlib.suppress(sqlite3.Error):
+                self._idle.pop().close()
+
+    def after_fork(self, *, child: bool) -> None:
+        """Lets everybody in again; not in a child process, if it was in use when that was forked."""
+        if child and not self._gate.empty:
+            self._forked_inside = True
+            if self.path is not None:
+                forking.forbid(self.path)
+        self._gate.after_fork(child=child)
 
     def _make(self) -> None:
         """Sees to it that the file is there, with its tables, which a crash may have kept from it."""
@@ -157,27 +181,42 @@ class Database:
     def _connection(self) -> Iterator[sqlite3.Connection]:
         if self._deleted:
             raise _deleted()
-        if self._memory is not None:
-            # a database in memory lives and dies with its one connection
-            with self._lock:
-                yield self._memory
-            return
-        with self._lock:
+        if self._forked_inside:
+            raise forking.forked()
+        process = os.getpid()
+        with self._gate.lock:
+            self._gate.let_pass()
             connection = self._idle.pop() if self._idle else None
+            self._gate.enter()
         try:
+            if self._memory is not None:
+                # a database in memory lives and dies with its one connection
+                with self._memory_lock:
+                    yield self._memory
+                return
             connection = connection or self._connect()
             yield connection
+            forking.check_process(process)
         except BaseException as error:
             if connection is not None:
-                connection.close()
+                if os.getpid() == process:
+                    connection.close()
+                else:
+                    forking.abandon(connection)
             if isinstance(error, sqlite3.Error) and self.path is not None and not self.path.exists():
                 # removed between two looks at it, of which SQLite makes whatever it meets first
                 raise (_not_migrated() if self._create is None else _deleted()) from error
             raise
-        with self._lock:
-            self._idle.append(connection)
+        else:
+            with self._gate.lock:
+                self._idle.append(connection)
+        finally:
+            with self._gate.lock:
+                self._gate.leave()
 
     def _connect(self) -> sqlite3.Connection:
+        if self.path is not None:
+            forking.check(self.path)
         # only `migrate` makes a file: else one that was just deleted would come back, empty
         name = ":memory:" if self.path is None else f"{self.path.absolute().as_uri()}?mode=rw"
         connection = sqlite3.connect(
@@ -255,10 +294,14 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 
 @contextlib.contextmanager
 def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
+    process = os.getpid()
     connection.execute(begin)
     try:
         yield
+        forking.check_process(process)
     except BaseException:
+        if os.getpid() != process:
+            raise
         # SQLite may have rolled back by itself, when the disk is full for one
         if connection.in_transaction:
             connection.execute("ROLLBACK")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -41,7 +40,6 @@ class Namespaces:
         """
         self.folder = folder
         self.registry = Database(folder / _REGISTRY_FILE if folder else None, "registry", create=None)
-        self._lock = threading.Lock()
         self._open: dict[str, Database] = {}
 
     def list(self) -> list[Namespace]:
@@ -90,8 +88,7 @@ class Namespaces:
             removed = connection.execute(_REMOVE, (name,)).fetchone()
             if removed is None:
                 raise _missing(name)
-        with self._lock:
-            self._open.pop(removed[0], None)
+        self._open.pop(removed[0], None)
         # after the registry has let go of it: a crash in between leaves a file that nobody looks for
         database.delete()
 
@@ -102,11 +99,12 @@ class Namespaces:
             NamespaceNotFound: there is none of that name.
         """
         _, file = self._find(name)
-        with self._lock:
-            if file not in self._open:
-                path = self.folder / file if self.folder else None
-                self._open[file] = Database(path, "namespace", create=partial(self._make, name, file))
-            return self._open[file]
+        found = self._open.get(file)
+        if found is None:
+            path = self.folder / file if self.folder else None
+            # of two threads that come here the second takes the first one's; no lock, which a fork could leave locked
+            found = self._open.setdefault(file, Database(path, "namespace", create=partial(self._make, name, file)))
+        return found
 
     def _make(self, name: str, file: str, make: Callable[[], int]) -> None:
         """Makes the file of a namespace while nobody can delete it: else what is written to it could get lost."""
@@ -118,9 +116,8 @@ class Namespaces:
 
     def close(self) -> None:
         """Closes all databases."""
-        with self._lock:
-            databases = [*self._open.values()]
-            self._open.clear()
+        databases = [*self._open.values()]
+        self._open.clear()
         for database in [*databases, self.registry]:
             database.close()
 

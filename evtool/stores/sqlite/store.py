@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -94,7 +93,6 @@ class SQLiteStore(LocalStore):
         """
         self._namespaces = namespaces or Namespaces(folder)
         super().__init__(self._namespaces, namespace)
-        self._lock = threading.Lock()
         self._database: Database | None = None
         if folder is None and namespaces is None:
             self.migrate()
@@ -300,15 +298,15 @@ class SQLiteStore(LocalStore):
                 return action()
             except NamespaceNotFound:
                 # deleted since it was opened, and perhaps made anew
-                with self._lock:
-                    self._database = None
+                self._database = None
                 return action()
 
     def _open(self) -> Database:
-        with self._lock:
-            if self._database is None:
-                self._database = self._namespaces.database(self._namespace)
-            return self._database
+        # without a lock, which a fork could leave locked for ever in the child; two may look it up, to the same end
+        database = self._database
+        if database is None:
+            database = self._database = self._namespaces.database(self._namespace)
+        return database
 
 
 def _message(

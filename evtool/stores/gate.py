@@ -1,4 +1,4 @@
-"""The gate through which threads enter an environment: many at a time, or one alone."""
+"""The gate through which threads enter a database: many at a time, one alone, and none while the process forks."""
 
 from __future__ import annotations
 
