@@ -51,7 +51,7 @@ class Chunk:
         self.records = records
         self.lines: Sequence[int] = range(first_line, first_line + len(records))
         self.fault = fault
-        self.ids = [record.id.lower() for record in records]
+        self.ids = _lower([record.id for record in records])
         self.streams = [record.stream for record in records]
         self.types = [record.type for record in records]
         self.positions = [record.pos for record in records]
@@ -93,13 +93,14 @@ class Chunk:
         return contract.correlations_of(self.meta)
 
 
+def _lower(ids: list[str]) -> list[str]:
+    together = "".join(ids)
+    return ids if together == together.lower() else [id_.lower() for id_ in ids]
+
+
 def texts(column: Sequence[Raw]) -> list[str | None]:
     """JSON as text, and None for null."""
-    # no line of a file holds a newline
-    found = b"\n".join(column).decode().split("\n")
-    if len(found) != len(column):
-        found = [str(one, "utf-8") for one in column]
-    return [None if text == "null" else text for text in found]
+    return [None if text == "null" else text for text in [str(raw, "utf-8") for raw in column]]
 
 
 def chunks(records: Iterable[Record], first_line: int) -> Iterator[Chunk]:

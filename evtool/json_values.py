@@ -37,8 +37,6 @@ _GLANCE = bytes.maketrans(b"0123456789eE,]} \t\r\n", b"0000000000ee,,,,,,,")
 _SIGNS = b"+-"
 _PERHAPS_BEYOND = re.compile(rb"e0000+,")
 _PERHAPS_LONG = 7500
-_RARE = 200
-"""Bytes to each backslash."""
 
 _syntax = msgspec.json.Decoder(msgspec.Raw)
 
@@ -86,7 +84,7 @@ def problem(raw: bytes) -> str | None:
     Returns:
         Words that continue "the JSON …".
     """
-    if not perhaps_no_text(raw):
+    if not _perhaps_no_text(raw):
         try:
             _values.decode(raw)
         except (ValueError, RecursionError):
@@ -111,21 +109,9 @@ def problem(raw: bytes) -> str | None:
     return None
 
 
-def perhaps_no_text(raw: bytes) -> bool:
+def _perhaps_no_text(raw: bytes) -> bool:
     r"""Whether JSON may hold the character \u0000 or half of a surrogate pair: a quick look, wrong on the safe side."""
-    return _has_escapes(raw) and _PERHAPS_NO_TEXT.search(raw) is not None
-
-
-def _has_escapes(raw: bytes) -> bool:
-    r"""Whether there is a \u. One byte is found many times as quickly as two, so that is done where it is rare."""
-    if (len(raw) - len(raw.replace(b"\\", b""))) * _RARE > len(raw):
-        return b"\\u" in raw
-    at = raw.find(b"\\")
-    while at >= 0:
-        if raw.startswith(b"u", at + 1):
-            return True
-        at = raw.find(b"\\", at + 2)
-    return False
+    return b"\\" in raw and _PERHAPS_NO_TEXT.search(raw) is not None
 
 
 def first_problem(values: Sequence[bytes]) -> tuple[int, str] | None:
@@ -146,21 +132,30 @@ def first_problem(values: Sequence[bytes]) -> tuple[int, str] | None:
     return None
 
 
-def are_harmless(values: Sequence[bytes]) -> bool:
-    """Whether there is certainly no problem in any of some values, or in the lines that they are part of."""
+def are_harmless(values: Sequence[bytes | msgspec.Raw]) -> bool:
+    """Whether some well-formed values are certainly in valid UTF-8, and certainly no problem."""
     # what is nested so deeply, or such a long number, doesn't go into fewer bytes
     longest = max(map(len, values), default=0)
     if longest >= _PERHAPS_LONG:
         return False
-    if longest > 2 * _PERHAPS_TOO_DEEP and any(
-        value.count(b"[") + value.count(b"{") > _PERHAPS_TOO_DEEP for value in values
-    ):
+    if longest > 2 * _PERHAPS_TOO_DEEP and any(map(_is_perhaps_too_deep, values)):
         return False
     text = b",".join([*values, b""])
-    if perhaps_no_text(text):
+    if _perhaps_no_text(text):
+        return False
+    try:
+        text.decode()
+    except UnicodeDecodeError:
         return False
     glance = text.translate(_GLANCE, _SIGNS)
     return b"e0000" not in glance or not _PERHAPS_BEYOND.search(glance)
+
+
+def _is_perhaps_too_deep(value: bytes | msgspec.Raw) -> bool:
+    if len(value) <= 2 * _PERHAPS_TOO_DEEP:
+        return False
+    raw = bytes(value)
+    return raw.count(b"[") + raw.count(b"{") > _PERHAPS_TOO_DEEP
 
 
 def same(one: bytes, other: bytes) -> bool:

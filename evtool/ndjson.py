@@ -6,6 +6,7 @@ and each of its type. The parser is msgspec, typed, which leaves `data` and `met
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -93,7 +94,7 @@ def read_blocks(stream: Readable) -> Iterator[Sequence[Record]]:
             records = []
             try:
                 for number, line in enumerate(lines, before + 1):
-                    record = _read_line(line, number, blank)
+                    record = _read_line(line.removesuffix(b"\n"), number, blank)
                     if record is None:
                         blank = blank or number
                     else:
@@ -110,18 +111,18 @@ def _read_together(lines: list[bytes]) -> list[CheckedRecord] | None:
 
     Each check is made once for all lines, which is several times as fast as line by line.
     """
-    text = b"".join(lines)
     try:
-        text.decode()
+        # of what stands outside of data and meta, this finds bytes that are not UTF-8, and half of a surrogate pair
         records = list(map(_decoder.decode, lines))
         ids = [record.id for record in records]
-        names = "".join([record.stream + record.type for record in records])
+        names = "".join([record.stream for record in records] + [record.type for record in records])
         positions = [record.pos for record in records]
         global_positions = [record.gpos for record in records]
+        values = [record.data for record in records] + [record.meta for record in records]
         moments = [record.time for record in records]
         certain = (
             "\0" not in names
-            and json_values.are_harmless(lines)
+            and json_values.are_harmless(values)
             and set(map(len, ids)) == {len(_UUID_SHAPE)}
             and "".join(ids).encode().translate(_HEX_AS_ZERO) == _UUID_SHAPE * len(ids)
             and 0 <= min(positions) <= max(positions) <= MAX_POSITION
@@ -129,10 +130,10 @@ def _read_together(lines: list[bytes]) -> list[CheckedRecord] | None:
         )
         if not certain:
             return None
-        fields = len(records) * _COMPACT + len(names.encode()) + sum(map(len, moments))
-        fields += len("".join(map(str, positions))) + len("".join(map(str, global_positions)))
-        fields += sum([len(record.data) + len(record.meta) for record in records])
-        if fields != len(text):
+        fields = len(records) * _COMPACT + len(names.encode()) + sum(map(len, moments)) + sum(map(len, values))
+        fields += _digits(positions) + _digits(global_positions)
+        # only the last line of a file has no newline
+        if fields + len(lines) - (not lines[-1].endswith(b"\n")) != sum(map(len, lines)):
             for line in lines:
                 _check_once(line, 0)
         if not times.are_canonical(moments):
@@ -141,6 +142,11 @@ def _read_together(lines: list[bytes]) -> list[CheckedRecord] | None:
     except (ValueError, RecursionError, ImportRefused):
         return None
     return records
+
+
+def _digits(numbers: list[int]) -> int:
+    """How many characters some numbers have: as a list prints them, without the brackets and what is between them."""
+    return len(str(numbers)) - 2 * len(numbers)
 
 
 def _read_line(line: bytes, number: int, blank: int) -> CheckedRecord | None:
@@ -208,7 +214,7 @@ def _numbered(blocks: Iterator[list[bytes]]) -> Iterator[list[bytes]]:
 
 
 def _blocks(stream: Readable) -> Iterator[list[bytes]]:
-    """Some lines at a time without their newline, of any length; in constant memory if that is sane."""
+    """Some lines at a time, of any length, with their newline; in constant memory if that is sane."""
     parts: list[bytes] = []
     held = 0
     first = True
@@ -216,8 +222,9 @@ def _blocks(stream: Readable) -> Iterator[list[bytes]]:
         if first:
             block = block.removeprefix(_BOM)
             first = False
-        lines = block.split(b"\n")
-        rest = lines.pop()
+        # several times as fast as split
+        lines = io.BytesIO(block).readlines()
+        rest = b"" if not lines or block.endswith(b"\n") else lines.pop()
         if lines:
             lines[0] = b"".join([*parts, lines[0]])
             yield lines
@@ -352,7 +359,8 @@ def read_new(stream: Readable) -> Iterator[NewMessage]:
     Raises:
         ImportRefused: INVALID_JSON or INVALID_RECORD, with the line.
     """
-    for number, line in enumerate(chain.from_iterable(_blocks(stream)), 1):
+    for number, whole in enumerate(chain.from_iterable(_blocks(stream)), 1):
+        line = whole.removesuffix(b"\n")
         if not line.strip():
             continue
         try:

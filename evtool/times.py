@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import deque
 from datetime import UTC, datetime
-from operator import itemgetter
 
 from evtool.errors import InvalidArgument
 
@@ -18,7 +17,10 @@ _CANONICAL = re.compile(r"[0-9]{4}-[0-9][0-9]-[0-9][0-9]T(?:[01][0-9]|2[0-3]):[0
 _CANONICAL_LENGTH = len("2025-07-15T10:00:00.000000Z")
 _DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"0" * 9)
 _CANONICAL_SHAPE = b"0000-00-00T00:00:00.000000Z"
-_HOUR = itemgetter(slice(11, 13))
+_TENS_OF_SIXTY = b"012345"
+# where the tens of minutes and of seconds stand, and where the hour ends
+_MINUTE, _SECOND = 14, 17
+_HOUR_ENDS = 13
 
 
 def canonical(text: str) -> str:
@@ -46,16 +48,20 @@ def are_canonical(texts: list[str]) -> bool:
     """Whether all are moments as evtool writes them, told of many at once."""
     if set(map(len, texts)) != {_CANONICAL_LENGTH}:
         return False
-    if "".join(texts).encode(errors="replace").translate(_DIGITS_AS_ZERO) != _CANONICAL_SHAPE * len(texts):
+    together = "".join(texts).encode(errors="replace")
+    if together.translate(_DIGITS_AS_ZERO) != _CANONICAL_SHAPE * len(texts):
         return False
+    # the form is right: what is left are numbers that are too great
+    if any(together[tens::_CANONICAL_LENGTH].translate(None, _TENS_OF_SIXTY) for tens in (_MINUTE, _SECOND)):
+        return False
+    hours = {text[:_HOUR_ENDS] for text in texts}
     try:
-        # the form is right; this finds the 30th of February
-        deque(map(datetime.fromisoformat, texts), maxlen=0)
+        # this finds the 30th of February
+        deque(map(datetime.fromisoformat, hours), maxlen=0)
     except ValueError:
         return False
     # Python's newer versions read 24:00 as the next day's midnight
-    latest: str = max(map(_HOUR, texts))
-    return latest <= "23"
+    return all(hour[-2:] <= "23" for hour in hours)
 
 
 def render(moment: datetime) -> str:
