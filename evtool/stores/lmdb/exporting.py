@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import bisect
 import heapq
+import re
 from collections.abc import Iterator, Sequence
-from itertools import starmap
+from typing import Any
 
 from evtool import names, ndjson, times
 from evtool.errors import StoreError
 from evtool.model import MAX_POSITION, ExportBlock, Selection
 from evtool.stores.lmdb import layout, recording
 from evtool.stores.lmdb.environment import Transaction
-from evtool.stores.lmdb.layout import BY_CATEGORY, MESSAGES, POSITIONS, Row
+from evtool.stores.lmdb.layout import BY_CATEGORY, MESSAGES, POSITIONS
 from evtool.stores.lmdb.namespaces import Database
 
 _ROWS = 1000
 _BYTES = 1 << 22
 """Of a block: with long messages it has fewer."""
+# A line of its parts, as `layout.parts` has them.
+_LINE = b'{"id":"%b","stream":"%b","type":"%b","pos":%d,"gpos":%d,"data":%b,"meta":%b,"time":"%b"}\n'
+_PARTS = 8
+_STREAM, _TYPE, _GLOBAL_POSITION = 1, 2, 4
+_PLAIN = re.compile(rb'[^\x00-\x1f"\\]*')
+
 _LOOKED_AT = 20_000
 """Messages that one read transaction looks at."""
 
@@ -40,9 +47,20 @@ def export(database: Database, choice: Choice) -> Iterator[ExportBlock]:
     position = choice.first
     while position:
         with database.reading() as transaction:
-            rows, position = choice.read(transaction, position)
-        if rows:
-            yield ExportBlock("".join(starmap(ndjson.line, rows)).encode(), len(rows), rows[-1][4])
+            parts, position = choice.read(transaction, position)
+        if parts:
+            count = len(parts) // _PARTS
+            yield ExportBlock(_lines(parts), count, parts[_GLOBAL_POSITION - _PARTS])
+
+
+def _lines(parts: list[Any]) -> bytes:
+    """The lines that messages' parts make."""
+    names = b"".join(parts[_STREAM::_PARTS] + parts[_TYPE::_PARTS])
+    if not _PLAIN.fullmatch(names):
+        for column in (_STREAM, _TYPE):
+            names_of = parts[column::_PARTS]
+            parts[column::_PARTS] = [ndjson.quoted(name.decode())[1:-1].encode() for name in names_of]
+    return _LINE * (len(parts) // _PARTS) % tuple(parts)
 
 
 class Choice:
@@ -78,20 +96,20 @@ class Choice:
             found = [layout.find_category(transaction, name) for name in wanted]
             self._categories = [number for number in found if number is not None]
 
-    def read(self, transaction: Transaction, position: int) -> tuple[list[Row], int]:
-        """Some messages from a global position on, and the position to go on from; 0 at the end."""
+    def read(self, transaction: Transaction, position: int) -> tuple[list[Any], int]:
+        """Parts of some messages from a global position on, in a row, and the position to go on from; 0 at the end."""
         self._check(transaction)
-        rows: list[Row] = []
+        parts: list[Any] = []
         size = 0
         for looked_at, (key, value) in enumerate(self._all(transaction, position)):
             if key > self._last:
                 break
-            if size > _BYTES or len(rows) == _ROWS or looked_at == _LOOKED_AT:
-                return rows, layout.unnumber(key)
+            if size > _BYTES or len(parts) == _PARTS * _ROWS or looked_at == _LOOKED_AT:
+                return parts, layout.unnumber(key)
             if value is not None and layout.arrival_of(value) <= self._arrivals and self._has(value):
-                rows.append(layout.unpack(key, value))
+                parts += layout.parts(key, value)
                 size += len(value)
-        return rows, 0
+        return parts, 0
 
     def _all(self, transaction: Transaction, position: int) -> Iterator[tuple[bytes, bytes | None]]:
         """Messages in global order, by the index that knows most; None for one that the index leaves out."""

@@ -47,6 +47,11 @@ _ID_BYTES = 16
 _KEY = 1 + _ID_BYTES
 """Bytes of a key of an id, a position or a category."""
 
+# What cuts many values or pairs out of bytes in which they stand one after the other.
+_NUMBER_CUT = struct.Struct(f"{NUMBER}s")
+_ID_CUT = struct.Struct(f"{_ID_BYTES}s")
+_PAIR_CUT = struct.Struct(f"{_KEY}s{NUMBER}s")
+
 
 def import_batch(
     transaction: Transaction, records: Iterable[Record], plan: ImportPlan, build: Callable[[], Building]
@@ -104,23 +109,24 @@ class _Entries:
 
     def __init__(self, chunk: Chunk, streams: list[Stream], arrivals: Iterable[int]) -> None:
         """Makes them."""
-        count = len(chunk.records)
         self.keys = _numbers(chunk.global_positions)
         self.messages = layout.pack_all(
             arrivals, chunk.ids, chunk.times, streams, chunk.types, chunk.positions, chunk.data, chunk.meta
         )
         ids = bytes.fromhex("".join(chunk.ids).replace("-", ""))
-        self.ids = [IDS + ids[start : start + _ID_BYTES] for start in range(0, _ID_BYTES * count, _ID_BYTES)]
+        self.ids = [IDS + id_ for (id_,) in _ID_CUT.iter_unpack(ids)]
         positions = _numbers(chunk.positions)
         self.positions = [stream.positions + key for stream, key in zip(streams, positions, strict=True)]
         self.by_category = [stream.by_category + key for stream, key in zip(streams, self.keys, strict=True)]
-        correlations = map(layout.correlation_entry, chunk.correlations())
-        self.entries = [stream.hash + entry for stream, entry in zip(streams, correlations, strict=True)]
+        correlations = chunk.correlations()
+        # categories, of which there are few
+        known = {name: layout.correlation_entry(name) for name in set(correlations)}
+        self.entries = [stream.hash + known[name] for stream, name in zip(streams, correlations, strict=True)]
 
 
 def _numbers(values: list[int]) -> list[bytes]:
     packed = struct.pack(f">{len(values)}Q", *values)
-    return [packed[start : start + NUMBER] for start in range(0, len(packed), NUMBER)]
+    return [key for (key,) in _NUMBER_CUT.iter_unpack(packed)]
 
 
 class _Batch:
@@ -314,8 +320,7 @@ class _Aside(_Batch):
     def _finish(self) -> None:
         for sorter in (self._by_category, self._positions, self._ids):
             for part in sorter.sorted():
-                pairs = [(entry[:_KEY], entry[_KEY:]) for entry in part]
-                _, added = self._transaction.cursor().putmulti(pairs, overwrite=False)
+                _, added = self._transaction.cursor().putmulti(_pairs(part), overwrite=False)
                 if added != len(part):
                     found = self._repeated()
                     assert found is not None
@@ -337,6 +342,15 @@ class _Aside(_Batch):
         one = self._stored(key)
         assert one is not None
         return self._refusal(code, one, line, self._stored(other))
+
+
+def _pairs(entries: list[bytes]) -> Iterable[tuple[bytes, bytes]]:
+    """What stands under which key."""
+    together = b"".join(entries)
+    if len(together) == len(entries) * _PAIR_CUT.size and set(map(len, entries)) == {_PAIR_CUT.size}:
+        pairs: Iterable[tuple[bytes, bytes]] = _PAIR_CUT.iter_unpack(together)
+        return pairs
+    return [(entry[:_KEY], entry[_KEY:]) for entry in entries]
 
 
 def _same_keys(parts: Iterator[list[bytes]]) -> Iterator[tuple[bytes, bytes]]:

@@ -51,6 +51,7 @@ _TEXTS = _HEADER.size
 # Behind the header, which these don't count: where the id ends and the time begins, and where the stream's name does.
 _ID = 36
 _STREAM = _ID + 27
+_ID_TIME = struct.Struct(f"{_STREAM}s")
 
 _NULL_BYTES = len(b"null")
 
@@ -58,8 +59,14 @@ _STREAM_ROW = struct.Struct(">8s8sQ8s")
 _CATEGORY_ROW = struct.Struct(">8sQQ")
 _COUNTER_ROW = struct.Struct(">QQ")
 
+# the same places in a value
+_TIME = _TEXTS + _ID
+_NAMES = _TEXTS + _STREAM
+
 Row = tuple[str, str, str, int, int, str | None, str | None, str]
 """id, stream_name, type, position, global_position, data, metadata, time"""
+Parts = tuple[bytes, bytes, bytes, int, int, bytes, bytes, bytes]
+"""the same as bytes"""
 
 
 def number(value: int) -> bytes:
@@ -96,12 +103,12 @@ def pack_all(
         b"".join(
             (
                 header(arrival, position, len(name), len(type_), len(data_)),
-                id_time.encode(), name, type_, data_, metadata_,
+                id_time, name, type_, data_, metadata_,
             )
         )
-        for arrival, id_time, name, type_, position, data_, metadata_ in zip(
+        for arrival, (id_time,), name, type_, position, data_, metadata_ in zip(
             arrivals,
-            map(str.__add__, ids, times),
+            _ID_TIME.iter_unpack("".join(map(str.__add__, ids, times)).encode()),
             [stream.name for stream in streams],
             map(str.encode, types),
             positions,
@@ -148,6 +155,24 @@ def unpack(global_position: bytes, value: bytes) -> Row:
     )
 
 
+def parts(global_position: bytes, value: bytes) -> Parts:
+    """The same as it stands in a line of an export, but for the names, which may have to be quoted."""
+    _, position, stream, type_, data = _HEADER.unpack_from(value)
+    stream += _NAMES
+    type_ += stream
+    data += type_
+    return (
+        value[_TEXTS:_TIME],
+        value[_NAMES:stream],
+        value[stream:type_],
+        position,
+        unnumber(global_position),
+        value[type_:data] or b"null",
+        value[data:] or b"null",
+        value[_TIME:_NAMES],
+    )
+
+
 def message(row: Row) -> Message:
     """A message as stores return it."""
     return Message(*row[:7], datetime.fromisoformat(row[7]))
@@ -160,26 +185,25 @@ def arrival_of(value: bytes) -> bytes:
 
 def time_of(value: bytes) -> bytes:
     """When a message was written, comparable."""
-    return value[_TEXTS + _ID : _TEXTS + _STREAM]
+    return value[_TIME:_NAMES]
 
 
 def stream_of(value: bytes) -> bytes:
     """The name of a message's stream."""
-    start = _TEXTS + _STREAM
-    return value[start : start + _HEADER.unpack_from(value)[2]]
+    return value[_NAMES : _NAMES + _HEADER.unpack_from(value)[2]]
 
 
 def type_of(value: bytes) -> bytes:
     """A message's type."""
     _, _, stream, size, _ = _HEADER.unpack_from(value)
-    start = _TEXTS + _STREAM + stream
+    start = _NAMES + stream
     return value[start : start + size]
 
 
 def has_type(value: bytes, type_: bytes) -> bool:
     """Whether a message is of a type."""
     _, _, stream, size, _ = _HEADER.unpack_from(value)
-    start = _TEXTS + _STREAM + stream
+    start = _NAMES + stream
     return size == len(type_) and value[start : start + size] == type_
 
 
