@@ -7,6 +7,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,16 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+def seconds_and_cpu(work: Callable[[], object]) -> tuple[float, float]:
+    """How long it takes, and how much of it the processor worked for this process, in all its threads."""
+    start, busy = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - start, time.process_time() - busy
+
+
 def in_turn(
-    ours: Callable[[], float], other: Callable[[], float], rounds: int, prepare: Callable[[], object] | None = None
-) -> list[tuple[float, float]]:
+    ours: Callable[[], _T], other: Callable[[], _T], rounds: int, prepare: Callable[[], object] | None = None
+) -> list[tuple[_T, _T]]:
     """What both sides return, a pair for each round; they take turns in going first.
 
     Each of them runs once before without being counted, so that caches and plans are warm. `prepare` runs before every
