@@ -6,7 +6,7 @@ import subprocess
 import uuid
 
 from evtool import contract, names
-from evtool.stores.lmdb import LMDBStore, layout
+from evtool.stores.lmdb import LMDBStore, layout, messages
 from evtool.stores.lmdb.environment import Environment
 
 SMALL_MAP = 1 << 16
@@ -33,7 +33,7 @@ def check(store: LMDBStore) -> int:
     arrivals = set()
     with store._open().reading() as transaction:
         for key, value in layout.entries(transaction, layout.MESSAGES):
-            id_, stream, _, position, _, _, metadata, _ = layout.unpack(key, value)
+            id_, stream, _, position, _, _, metadata, _ = messages.unpack(key, value)
             category = names.category(stream)
             found = layout.find_stream(transaction, stream)
             number = layout.find_category(transaction, category)
@@ -46,7 +46,7 @@ def check(store: LMDBStore) -> int:
             versions[stream] = max(versions.get(stream, -1), position)
             streams, count = categories.get(category, (set(), 0))
             categories[category] = ({*streams, stream}, count + 1)
-            arrivals.add(layout.arrival_of(value))
+            arrivals.add(messages.arrival_of(value))
         count = len(arrivals)
         for kind in (layout.MESSAGES, layout.IDS, layout.POSITIONS, layout.BY_CATEGORY):
             assert sum(1 for _ in layout.entries(transaction, kind)) == count

@@ -11,7 +11,7 @@ from typing import Any
 from evtool import names, ndjson, times
 from evtool.errors import StoreError
 from evtool.model import MAX_POSITION, ExportBlock, Selection
-from evtool.stores.lmdb import layout, recording
+from evtool.stores.lmdb import layout, messages, recording
 from evtool.stores.lmdb.environment import Transaction
 from evtool.stores.lmdb.layout import BY_CATEGORY, MESSAGES, POSITIONS
 from evtool.stores.lmdb.namespaces import Database
@@ -19,7 +19,7 @@ from evtool.stores.lmdb.namespaces import Database
 _ROWS = 1000
 _BYTES = 1 << 22
 """Of a block: with long messages it has fewer."""
-# A line of its parts, as `layout.parts` has them.
+# A line of its parts, as `messages.parts` has them.
 _LINE = b'{"id":"%b","stream":"%b","type":"%b","pos":%d,"gpos":%d,"data":%b,"meta":%b,"time":"%b"}\n'
 _PARTS = 8
 _STREAM, _TYPE, _GLOBAL_POSITION = 1, 2, 4
@@ -106,8 +106,8 @@ class Choice:
                 break
             if size > _BYTES or len(parts) == _PARTS * _ROWS or looked_at == _LOOKED_AT:
                 return parts, layout.unnumber(key)
-            if value is not None and layout.arrival_of(value) <= self._arrivals and self._has(value):
-                parts += layout.parts(key, value)
+            if value is not None and messages.arrival_of(value) <= self._arrivals and self._has(value):
+                parts += messages.parts(key, value)
                 size += len(value)
         return parts, 0
 
@@ -128,7 +128,7 @@ class Choice:
     def _is_correlated(self, transaction: Transaction, key: bytes, value: bytes) -> bool:
         if self._correlation is None:
             return True
-        number = layout.find_category(transaction, names.category(layout.stream_of(value).decode()))
+        number = layout.find_category(transaction, names.category(messages.stream_of(value).decode()))
         assert number is not None
         entry = transaction.get(BY_CATEGORY + number + key)
         return entry is not None and layout.is_correlated(entry, self._correlation)
@@ -151,14 +151,14 @@ class Choice:
     def _has(self, value: bytes) -> bool:
         """Whether a message is wanted, by what it says itself."""
         if self._since is not None or self._until is not None:
-            time = layout.time_of(value)
+            time = messages.time_of(value)
             if (self._since is not None and time < self._since) or (self._until is not None and time >= self._until):
                 return False
-        if self._types and layout.type_of(value) not in self._types:
+        if self._types and messages.type_of(value) not in self._types:
             return False
         if not self._streams and not self._names:
             return True
-        stream = layout.stream_of(value)
+        stream = messages.stream_of(value)
         if self._streams and stream not in self._streams:
             return False
         return not self._names or stream.split(b"-", 1)[0] in self._names

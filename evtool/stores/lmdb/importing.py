@@ -26,7 +26,7 @@ from evtool.errors import ImportRefused
 from evtool.imports import ImportPlan, ImportRecord, ImportSummary, OnConflict
 from evtool.model import MAX_POSITION
 from evtool.ndjson import Record
-from evtool.stores.lmdb import layout, recording
+from evtool.stores.lmdb import layout, messages, recording
 from evtool.stores.lmdb.building import Building
 from evtool.stores.lmdb.environment import Transaction
 from evtool.stores.lmdb.handle import set_successor
@@ -110,7 +110,7 @@ class _Entries:
     def __init__(self, chunk: Chunk, streams: list[Stream], arrivals: Iterable[int]) -> None:
         """Makes them."""
         self.keys = _numbers(chunk.global_positions)
-        self.messages = layout.pack_all(
+        self.messages = messages.pack_all(
             arrivals, chunk.ids, chunk.times, streams, chunk.types, chunk.positions, chunk.data, chunk.meta
         )
         ids = bytes.fromhex("".join(chunk.ids).replace("-", ""))
@@ -238,12 +238,12 @@ class _Batch:
 
     def _stored(self, key: bytes | None) -> Stored | None:
         value: bytes | None = None if key is None else self._transaction.get(MESSAGES + key)
-        return None if key is None or value is None else Stored(*layout.unpack(key, value))
+        return None if key is None or value is None else Stored(*messages.unpack(key, value))
 
     def _line(self, key: bytes) -> int:
         """The line of a message that this import has put."""
         value = layout.find_message(self._transaction, key)
-        line: int = layout.unnumber(layout.arrival_of(value)) - self._arrival
+        line: int = layout.unnumber(messages.arrival_of(value)) - self._arrival
         return line
 
     def _clash(self, chunk: Chunk, entries: _Entries) -> ImportRefused:

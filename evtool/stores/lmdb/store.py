@@ -25,7 +25,7 @@ from evtool.model import (
 )
 from evtool.ndjson import Record
 from evtool.store import Ability
-from evtool.stores.lmdb import exporting, importing, layout, recording
+from evtool.stores.lmdb import exporting, importing, layout, messages, recording
 from evtool.stores.lmdb.environment import MAP_SIZE, Transaction
 from evtool.stores.lmdb.handle import DATA, Moved
 from evtool.stores.lmdb.layout import BY_CATEGORY, IDS, MESSAGES, POSITIONS, Writer
@@ -176,7 +176,7 @@ class LMDBStore(LocalStore):
 
         def read(transaction: Transaction) -> list[Message]:
             pairs = islice(layout.entries(transaction, MESSAGES, first), limit)
-            return [layout.message(layout.unpack(key, value)) for key, value in pairs]
+            return [messages.message(messages.unpack(key, value)) for key, value in pairs]
 
         return self._read(read)
 
@@ -191,8 +191,8 @@ class LMDBStore(LocalStore):
                 return None
             for key in layout.backwards(transaction, *found):
                 value = layout.find_message(transaction, key)
-                if wanted is None or layout.has_type(value, wanted):
-                    return layout.message(layout.unpack(key, value))
+                if wanted is None or messages.has_type(value, wanted):
+                    return messages.message(messages.unpack(key, value))
             return None
 
         return self._read(read)
@@ -320,7 +320,7 @@ def _append(
     stream.category.messages += 1
     writer.arrivals += 1
     key = layout.number(contract.check_bigint(layout.last_used(transaction) + 1))
-    value = layout.pack(
+    value = messages.pack(
         writer.arrivals,
         id_,
         time,
@@ -338,4 +338,4 @@ def _append(
 
 
 def _message(transaction: Transaction, key: bytes) -> Message:
-    return layout.message(layout.unpack(key, layout.find_message(transaction, key)))
+    return messages.message(messages.unpack(key, layout.find_message(transaction, key)))

@@ -20,22 +20,22 @@ _STEP = 50
 _BYTES = 1 << 22
 """Of a block, about: with long messages it has fewer rows."""
 
-# A line with its names as they are, and the names, which can't hold NUL, to tell whether that was right. SQLite puts a
-# line together in half of the time that Python would take to fetch its parts.
+# A line, with its newline and with its names as they are, and the names, to tell whether that was right. SQLite puts a
+# line together in half of the time that Python takes.
 _SELECT = """
     SELECT
       CAST(
         printf(
-          '{"id":"%s","stream":"%s","type":"%s","pos":%d,"gpos":%d,"data":%s,"meta":%s,"time":"%s"}' || char(10),
-          id, stream_name, type, position, global_position, coalesce(data, 'null'), coalesce(metadata, 'null'), time
+          '{"id":"%s","stream":"%s","type":"%s","pos":%d,"gpos":%d,"data":%s,"meta":%s,"time":"%s"}
+',
+          id, stream_name, type, position, global_position, ifnull(data, 'null'), ifnull(metadata, 'null'), time
         )
         AS BLOB
       ),
-      stream_name || char(0) || type,
-      global_position
+      stream_name, type, global_position
     FROM messages WHERE
 """
-_PLAIN = re.compile(r'[^\x01-\x1f"\\]*')
+_PLAIN = re.compile(r'[^\x00-\x1f"\\]*')
 _ORDER = " ORDER BY global_position"
 _POSITIONS = "SELECT global_position FROM messages INDEXED BY {index} WHERE {conditions} LIMIT ?"
 
@@ -46,34 +46,35 @@ _FEW = 50_000
 _LOOKED_UP = 500
 
 _Query = tuple[str, list[Any]]
-_Row = tuple[bytes, str, int]
 
 
 def export(connection: sqlite3.Connection, selection: Selection, watermark: int | None) -> Iterator[ExportBlock]:
     """The lines of the chosen messages up to a watermark, in global order; the caller's transaction is the snapshot."""
     for query, values in queries(connection, selection, watermark):
         cursor = connection.execute(query, values)
-        while rows := _some(cursor):
-            lines, both, positions = zip(*rows, strict=True)
-            if not _PLAIN.fullmatch("".join(both)):
-                lines = tuple(map(_quoted, lines, both))
-            yield ExportBlock(b"".join(lines), len(rows), positions[-1])
+        while block := _block(cursor):
+            yield block
 
 
-def _some(cursor: sqlite3.Cursor) -> list[_Row]:
-    """The next rows; none at the end."""
-    rows: list[_Row] = []
-    held = 0
-    while len(rows) < _ROWS and held < _BYTES and (more := cursor.fetchmany(_STEP)):
-        rows += more
-        held += sum([len(line) for line, _, _ in more])
-    return rows
+def _block(cursor: sqlite3.Cursor) -> ExportBlock | None:
+    """The next lines; None at the end."""
+    parts: list[bytes] = []
+    count = held = last = 0
+    # few at a time, which stay in the processor's cache
+    while count < _ROWS and held < _BYTES and (rows := cursor.fetchmany(_STEP)):
+        lines, streams, types, positions = zip(*rows, strict=True)
+        if not _PLAIN.fullmatch("".join(streams + types)):
+            lines = tuple(map(_quoted, lines, streams, types))
+        parts.append(b"".join(lines))
+        held += len(parts[-1])
+        count += len(rows)
+        last = positions[-1]
+    return ExportBlock(b"".join(parts), count, last) if parts else None
 
 
-def _quoted(line: bytes, both: str) -> bytes:
+def _quoted(line: bytes, stream: str, type_: str) -> bytes:
     """A line whose stream's name and type are written as JSON has it."""
     head, middle, tail = line.partition(b'"stream":')
-    stream, _, type_ = both.partition("\0")
     written = f'"{stream}","type":"{type_}"'.encode()
     right = f'{ndjson.quoted(stream)},"type":{ndjson.quoted(type_)}'.encode()
     return head + middle + right + tail.removeprefix(written)
