@@ -310,10 +310,11 @@ class _Download:
                 self._furthest = max(self._furthest, size)
                 self._go_on(0)
         self._file.flush()
-        if self._half.total is not None and size != self._half.total:
-            if size > self._half.total:
+        total = self._half.total
+        if total is not None and size != total:
+            if size > total:
                 self._begin_again()
-            raise _Interrupted(f"{size} of {self._half.total} bytes came")
+            raise _Interrupted(f"{size} of {total} bytes came")
 
     def _go_on(self, pause: float) -> None:
         self._file.flush()
@@ -354,11 +355,12 @@ def _headers(response: httpcore.Response) -> dict[str, str]:
 
 def _length(headers: Mapping[str, str], name: str) -> int | None:
     """How long the body will be; None where it says itself when it ends."""
+    # RFC 9112, 6.3: where there are both, the chunks count
+    if "chunked" in headers.get("transfer-encoding", "").lower():
+        return None
     given = headers.get("content-length")
     if given is not None and given.isdigit():
         return int(given)
-    if "chunked" in headers.get("transfer-encoding", "").lower():
-        return None
     raise SourceRefused(
         f"the server doesn't say how long {name} is, so nobody could tell whether all of it came",
         hint="fetch the file by hand",

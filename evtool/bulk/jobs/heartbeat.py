@@ -40,6 +40,7 @@ class Heartbeat:
         lease: timedelta,
         interrupt: Callable[[], object],
         backend_pid: int,
+        is_stopping: Callable[[], bool],
     ) -> None:
         """Starts beating.
 
@@ -47,9 +48,10 @@ class Heartbeat:
             connect: opens the connection.
             claim: the job.
             lease: how long it is kept by a beat.
-            interrupt: ends the statement that is at work; called in the thread when the job is lost, or is to be
-                cancelled while its batch waits for a lock.
+            interrupt: ends the statement that is at work; called in the thread when the job is lost, or shall end here
+                while its batch waits for a lock.
             backend_pid: of the connection that the batches are written by.
+            is_stopping: whether the worker shall end.
         """
         self.cancelled = threading.Event()
         self.lost = threading.Event()
@@ -58,6 +60,7 @@ class Heartbeat:
         self._lease = lease
         self._interrupt = interrupt
         self._backend_pid = backend_pid
+        self._is_stopping = is_stopping
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"heartbeat-{claim.job}", daemon=True)
         self._thread.start()
@@ -90,10 +93,11 @@ class Heartbeat:
                 kept_at = started
                 if answer == "cancel":
                     self.cancelled.set()
-                    self._unblock(connection)
                 elif answer == "lost":
                     self._lose()
                     return
+                if self.cancelled.is_set() or self._is_stopping():
+                    self._unblock(connection)
         finally:
             if connection is not None:
                 connection.close()

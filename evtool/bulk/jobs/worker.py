@@ -156,14 +156,19 @@ class Worker:
         self._metrics.connected(2)
         self._metrics.began(2)
         connection = queue.connection
+
+        def is_stopping() -> bool:
+            return self._stopped.is_set() or not is_wanted()
+
         heartbeat = Heartbeat(
             self._connector.open,
             claim,
             self._options.lease,
             lambda: _cancel(connection),
             connection.info.backend_pid,
+            is_stopping,
         )
-        hold = Hold(queue, claim, heartbeat, self._metrics, lambda: self._stopped.is_set() or not is_wanted())
+        hold = Hold(queue, claim, heartbeat, self._metrics, is_stopping)
         state = State.PENDING
         try:
             state = self._outcome(hold)
@@ -190,7 +195,7 @@ class Worker:
         """Does a job, and says what came of it."""
         queue, claim = hold.queue, hold.claim
         try:
-            return running.run(hold, self._dsn, self._options)
+            return self._run(hold)
         except Stopped:
             queue.release(claim)
             return State.PENDING
@@ -199,8 +204,6 @@ class Worker:
         except (JobLost, StoreUnreachable):
             raise
         except EvtoolError as error:
-            hold.check_held()
-            self._require_connection(queue, error)
             transient = _may_pass(error)
             _LOG.warning(
                 "job failed", extra=logs.fields(job=claim.job, error=error.code, message=error.message), exc_info=True
@@ -214,6 +217,17 @@ class Worker:
             )
             message = f"internal error ({type(error).__name__})"
             return queue.fail(claim, "INTERNAL", message, "see the worker's log", is_transient=False)
+
+    def _run(self, hold: Hold) -> State:
+        try:
+            return running.run(hold, self._dsn, self._options)
+        except EvtoolError as error:
+            hold.check_held()
+            self._require_connection(hold.queue, error)
+            if _may_pass(error):
+                # where the job shall end here anyway, that is what is told of it
+                hold.check()
+            raise
 
     @staticmethod
     def _require_connection(queue: Queue, error: Exception) -> None:

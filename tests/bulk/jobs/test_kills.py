@@ -196,21 +196,32 @@ def test_a_cancelled_job_keeps_whole_batches(
     _check_books(session)
 
 
-def test_a_batch_that_waits_for_a_lock_can_be_cancelled(
-    queue: Queue, session: psycopg.Connection, sessions: Sessions, workers: Workers, tmp_path: Path
+@pytest.mark.parametrize("how", ["cancel", "stop"])
+def test_a_batch_that_waits_for_a_lock_is_not_waited_for(
+    queue: Queue, session: psycopg.Connection, sessions: Sessions, workers: Workers, tmp_path: Path, how: str
 ) -> None:
-    """A job whose batch waits for somebody's lock is cancelled while that is still held, and nothing of the batch is in."""
+    """A job whose batch waits for somebody's lock is cancelled, or given back, while that is still held, without the batch."""
     job = _submit(queue, users(tmp_path / "users.csv", 200))
     other = sessions()
     waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'users'::regclass AND NOT granted)"
     with other.transaction():
         other.execute("LOCK TABLE users")
-        workers.start("--lease", "1")
+        started = workers.start("--lease", "2")
         until(lambda: session.execute(waits).fetchone() == (True,))
-        assert queue.cancel(job) == State.PROCESSING
-        until(lambda: queue.status(job)["state"] == "cancelled", 30)
+        if how == "cancel":
+            assert queue.cancel(job) == State.PROCESSING
+            until(lambda: queue.status(job)["state"] == "cancelled")
+        else:
+            started.signal(signal.SIGTERM)
+            assert started.wait() == 0
+            assert started.events("job let go")
+            row = queue.status(job)
+            assert (row["state"], row["attempts"], row["worker"]) == ("pending", 0, None)
     assert (queue.status(job)["batches"], _count(session)) == (0, 0)
-    queue.retry(job)
+    if how == "cancel":
+        queue.retry(job)
+    else:
+        workers.start()
     until(lambda: queue.status(job)["state"] == "completed")
     assert _count(session) == 200
 

@@ -156,6 +156,19 @@ def test_a_body_without_an_end_of_its_own_is_refused(web: Web, file: Any) -> Non
     assert "how long" in refused(web.url(), file, SourceRefused).message
 
 
+def test_chunks_count_where_there_is_a_length_too(web: Web, file: Any) -> None:
+    """A body in chunks is taken by its chunks, whatever length its headers tell besides."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n")
+        request.wfile.write(b"5\r\nhello\r\n0\r\n\r\n")
+        request.close_connection = True
+
+    web.answers["/file.csv"] = answer
+    assert got(web.url(), file) == b"hello"
+    assert len(web.requests) == 1
+
+
 def test_what_is_too_large_is_refused_before_it_comes(web: Web, file: Any) -> None:
     """By what the server says of its size, and else as soon as the limit is reached."""
     small = Limits(bytes=50_000, seconds=20, idle_seconds=2, attempts=3, pause=0.01)
