@@ -3,6 +3,8 @@
 A worker counts in its own process. Where several processes are one target, they count in files of a folder, which
 settings.METRICS_FOLDER names in their environment before the library is imported; whoever answers scrapes adds them up
 (`serve`, `Textfile`), and says how the queue stands by asking the database.
+
+The library is the extra `metrics`: only who is asked to tell imports this module.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import write_to_textfile
 
+from evtool.bulk.counts import Counts
 from evtool.bulk.jobs.model import Batch, Claim, State
 from evtool.errors import FileError
 
@@ -38,8 +41,8 @@ _READ_PAUSE_SECONDS = 0.02
 States = dict[str, tuple[int, float | None]]
 
 
-class Metrics:
-    """What one worker counts."""
+class Metrics(Counts):
+    """What one worker counts, for Prometheus."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         """Registers the metrics.

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from psycopg import sql
 
 from evtool.bulk import logs
+from evtool.bulk.counts import Counts
 from evtool.bulk.jobs.heartbeat import Heartbeat
 from evtool.bulk.jobs.model import Batch, Claim
 from evtool.bulk.jobs.queue import Queue
-from evtool.bulk.metrics import Metrics
 from evtool.errors import JobLost
 
 _LOG = logging.getLogger(f"{logs.NAME}.batch")
@@ -35,7 +35,7 @@ class Hold:
     """
 
     def __init__(
-        self, queue: Queue, claim: Claim, heartbeat: Heartbeat, metrics: Metrics, is_stopped: Callable[[], bool]
+        self, queue: Queue, claim: Claim, heartbeat: Heartbeat, metrics: Counts, is_stopped: Callable[[], bool]
     ) -> None:
         self.queue = queue
         self.claim = claim

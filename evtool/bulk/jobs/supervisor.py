@@ -10,9 +10,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from evtool.bulk import logs
-from evtool.bulk.metrics import Exposition
+
+if TYPE_CHECKING:
+    from evtool.bulk.metrics import Exposition
 
 _LOG = logging.getLogger(f"{logs.NAME}.supervisor")
 

@@ -11,13 +11,13 @@ from collections.abc import Callable
 import psycopg
 
 from evtool.bulk import logs
+from evtool.bulk.counts import Counts
 from evtool.bulk.jobs import running
 from evtool.bulk.jobs.heartbeat import Heartbeat
 from evtool.bulk.jobs.holding import Cancelled, Hold, Stopped
 from evtool.bulk.jobs.model import Claim, State
 from evtool.bulk.jobs.options import Options
 from evtool.bulk.jobs.queue import CHANNEL, Queue
-from evtool.bulk.metrics import Metrics
 from evtool.errors import (
     EvtoolError,
     JobLost,
@@ -44,7 +44,7 @@ _LONGEST_PAUSE_SECONDS = 30.0
 class Worker:
     """Does the jobs of a database, one after the other, until it is stopped."""
 
-    def __init__(self, dsn: str, options: Options, metrics: Metrics | None = None) -> None:
+    def __init__(self, dsn: str, options: Options, metrics: Counts | None = None) -> None:
         """Prepares; nothing is connected.
 
         Raises:
@@ -53,7 +53,7 @@ class Worker:
         self._connector = Connector(dsn)
         self._dsn = dsn
         self._options = options
-        self._metrics = metrics or Metrics()
+        self._metrics = metrics or Counts()
         self._stopped = threading.Event()
         self._unfinished: Claim | None = None
 

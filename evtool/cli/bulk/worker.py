@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import signal
@@ -19,6 +20,7 @@ from evtool import settings
 from evtool.cli import exits, options, output
 
 if TYPE_CHECKING:
+    from evtool.bulk.counts import Counts
     from evtool.bulk.metrics import Exposition
 
 _DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -79,6 +81,7 @@ _DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 )
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="On stderr.")
 @click.option("--child", metavar="NUMBER:PARENT", hidden=True, help="Be one of the processes of a supervisor.")
+@click.option("--counted", is_flag=True, hidden=True, help="Count for the supervisor, who tells Prometheus.")
 @options.database
 def worker(child: str | None, dsn: str | None, log_format: str, **given: Any) -> int | None:
     """Do the jobs of the queue, until SIGTERM or Ctrl-C, or with --drain until none is left.
@@ -97,6 +100,8 @@ def worker(child: str | None, dsn: str | None, log_format: str, **given: Any) ->
 
     if given["metrics_file"] is not None and not given["metrics_file"].endswith(".prom"):
         raise click.UsageError("--metrics-file ends in .prom: node_exporter reads no other.")
+    if _tells(given) and importlib.util.find_spec("prometheus_client") is None:
+        raise click.UsageError("Metrics need Prometheus's client library: pip install 'evtool[metrics]'.")
     logs.configure(sys.stderr, log_format, verbose=output.is_verbose())
     if child is not None:
         _work(settings.dsn(dsn), child, given)
@@ -124,7 +129,7 @@ def _work(dsn: str, child: str, given: dict[str, Any]) -> None:
         limits=Limits(bytes=given["source_bytes"], seconds=given["source_seconds"]),
         allow_private=given["allow_private"],
     )
-    worker = Worker(dsn, how)
+    worker = Worker(dsn, how, _counts() if given["counted"] else None)
     _on_signals(worker.stop)
     try:
         worker.run(is_wanted=lambda: os.getppid() == int(parent))
@@ -140,6 +145,17 @@ def _work(dsn: str, child: str, given: dict[str, Any]) -> None:
     raise click.exceptions.Exit(exits.FAILED)
 
 
+def _counts() -> Counts:
+    from evtool.bulk.metrics import Metrics
+
+    return Metrics()
+
+
+def _tells(given: dict[str, Any]) -> bool:
+    """Whether somebody wants metrics."""
+    return given["metrics_port"] is not None or given["metrics_file"] is not None
+
+
 def _supervise(dsn: str, log_format: str, given: dict[str, Any]) -> int:
     """Keeps the processes running."""
     from evtool.bulk.jobs.queue import open_queue
@@ -151,7 +167,7 @@ def _supervise(dsn: str, log_format: str, given: dict[str, Any]) -> int:
     with ExitStack() as stack:
         environment = settings.child_environment(EVTOOL_DSN=dsn)
         exposition = None
-        if given["metrics_port"] is not None or given["metrics_file"] is not None:
+        if _tells(given):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="evtool-metrics-"))
             environment[settings.METRICS_FOLDER] = folder
             exposition = _expose(stack, dsn, folder, log_format, given)
@@ -197,7 +213,8 @@ def _command(number: int, log_format: str, given: dict[str, Any]) -> list[str]:
         *(part for folder in given["folders"] for part in ("--files-under", str(folder.absolute()))),
         *(("--spool", str(given["spool"].absolute())) if given["spool"] else ()),
         *(flag for flag, wanted in (
-            ("--drain", given["drain"]), ("--allow-private", given["allow_private"]), ("-v", output.is_verbose())
+            ("--drain", given["drain"]), ("--allow-private", given["allow_private"]), ("--counted", _tells(given)),
+            ("-v", output.is_verbose()),
         ) if wanted),
     ]  # fmt: skip
     # -P: nothing of the current folder is imported

@@ -211,3 +211,18 @@ def test_a_line_of_the_log_is_one_line() -> None:
         else:
             assert 'failed  name="a \\"b\\"\\nc" number=1' in line
     logging.getLogger(logs.NAME).handlers.clear()
+
+
+def test_workers_need_no_library_of_prometheus_unless_they_shall_tell(
+    queue: Queue, workers: Workers, tmp_path: Path
+) -> None:
+    """Without the extra `metrics` workers do their jobs, and are refused with its name where metrics are asked for."""
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without" / "sitecustomize.py").write_text("import sys\nsys.modules['prometheus_client'] = None\n")
+    without = {"PYTHONPATH": f"{tmp_path / 'without'}{os.pathsep}{Path(__file__).parents[3]}"}
+    job = _submit(queue, users(tmp_path / "users.csv", 20))
+    refused = workers.start("--drain", "--metrics-port", "0", environment=without)
+    assert refused.wait() == 2
+    assert any("evtool[metrics]" in line for line in refused.lines)
+    assert workers.start("--drain", environment=without).wait() == 0
+    assert queue.status(job)["state"] == "completed"
