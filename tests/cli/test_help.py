@@ -113,3 +113,32 @@ def test_wrong_usage_is_exit_code_2_without_connecting(arguments: list[str]) -> 
     assert done.out == ""
     assert "Traceback" not in done.err
     assert "/nonexistent" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("evtool ex", "export"),
+        ("evtool ns cr", "create"),
+        ("evtool bulk work", "worker"),
+        ("evtool read --cat", "--category"),
+    ],
+)
+def test_the_shell_completes_commands_and_options(typed: str, offered: str) -> None:
+    """What bash asks for, when TAB is pressed, is answered with the command or option that begins so."""
+    words = typed.split()
+    asked = {"_EVTOOL_COMPLETE": "bash_complete", "COMP_WORDS": typed, "COMP_CWORD": str(len(words) - 1)}
+    program = "import sys; sys.argv = ['evtool']; from evtool.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=Cli().environment(**asked), capture_output=True, text=True, check=False
+    )
+    assert f"plain,{offered}" in done.stdout.splitlines(), done.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_can_be_told(shell: str) -> None:
+    """The script for a shell is printed, as docs/how-to/install.md has it."""
+    program = "import sys; sys.argv = ['evtool']; from evtool.cli.main import main; main()"
+    environment = Cli().environment(_EVTOOL_COMPLETE=f"{shell}_source")
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, "evtool" in done.stdout) == (0, True), done.stderr

@@ -20,7 +20,6 @@ from evtool.settings import child_environment
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_LINK = re.compile(r"\]\((?!https?:)([^)#]+)\)")
 
 
 def blocks(language: str) -> list[str]:
@@ -96,12 +95,3 @@ def test_the_json_example_is_a_line_that_import_takes() -> None:
     [example] = blocks("json")
     [record] = ndjson.read(io.BytesIO(example.encode()))
     assert (record.stream, record.gpos) == ("order-1", 47)
-
-
-@pytest.mark.parametrize(
-    "page", sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]), ids=lambda page: page.name
-)
-def test_links_lead_somewhere(page: Path) -> None:
-    """Every relative link of a page names a file that is there."""
-    for target in _LINK.findall(page.read_text()):
-        assert (page.parent / target).exists(), target
