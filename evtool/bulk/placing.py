@@ -249,6 +249,23 @@ class Placement(Judgement):
                 )
             )
         for unique in self._uniques():
+            if unique.columns == self.key:
+                continue
+            # who is refused anyway is told of a key, too, that a record has which comes first
+            yield sql.SQL(_PART).format(
+                sql.SQL(
+                    "{verdicts} AS v JOIN {verdicts} AS w ON {same} AND w._evtool_n < v._evtool_n AND {accepted}"
+                    " WHERE v._evtool_errors <> ARRAY[0] AND v._evtool_errors <> ARRAY[]::integer[]"
+                    " AND NOT {number} = ANY (v._evtool_errors) AND ({here}) IS DISTINCT FROM ({there})"
+                ).format(
+                    **names,
+                    same=self._same(unique.columns, "v", "w"),
+                    accepted=accepted(sql.Identifier("w")),
+                    number=sql.Literal(self._number_of(unique)),
+                    here=_COMMA.join(self._key_of(self.key, "v")),
+                    there=_COMMA.join(self._key_of(self.key, "w")),
+                )
+            )
             if not set(unique.columns) <= {*self.key, *self._resource.key}:
                 # who holds a key may have it replaced by a record that comes first
                 yield sql.SQL(_PART).format(

@@ -179,6 +179,46 @@ def test_upsert_replaces_nothing_by_a_number_that_nobody_gave(shop: Shop, batch:
     assert len(there) == 5 - imported.report.rejected
 
 
+numbers = st.sampled_from(["", "1", "2", "3"])
+wide = st.tuples(
+    st.sampled_from(["1", "2", "3", "4", "x"]),
+    numbers,
+    st.sampled_from(["", "u", "v"]),
+    st.sampled_from(["", "1", "2", "9"]),
+    numbers,
+)
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(wide, min_size=2, max_size=12),
+    there=st.lists(wide, max_size=3),
+    batch=st.integers(2, 13),
+    upsert=st.booleans(),
+)
+def test_no_verdict_hangs_on_the_batch(
+    shop: Shop, rows: list[tuple[str, ...]], there: list[tuple[str, ...]], batch: int, upsert: bool
+) -> None:
+    """With three keys, a CHECK and parents in the same table each record is told the same as in a batch of its own."""
+    header = "id,a,b,c,parent\n"
+    found = []
+    for size in (1, batch):
+        name = f"things_{next(_tables)}"
+        described = shop.table(
+            "id integer PRIMARY KEY, a integer UNIQUE, b text, c integer CHECK (c <> 9),"
+            f" parent integer REFERENCES {name}, UNIQUE (b, c)",
+            name,
+        )
+        shop.load(described, (header + "".join(",".join(row) + "\n" for row in there)).encode(), batch=1)
+        content = header + "".join(",".join(row) + "\n" for row in rows)
+        imported = shop.load(described, content.encode(), batch=size, upsert=upsert)
+        codes = {line: sorted(codes) for line, codes in imported.codes.items()}
+        counts = (imported.report.inserted, imported.report.updated)
+        found.append((codes, counts, shop.rows(f"SELECT * FROM {name} ORDER BY id")))
+        shop.run(f"DROP TABLE {name}")
+    assert found[0] == found[1]
+
+
 def test_upsert_by_a_key_that_can_wait_is_refused(shop: Shop) -> None:
     """PostgreSQL can't go by a deferrable key; that is said before any record."""
     described = shop.table("id integer PRIMARY KEY DEFERRABLE, value text")
