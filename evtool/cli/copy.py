@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -69,7 +68,7 @@ def copy(
     if yes and not force:
         raise click.UsageError("--yes goes with --force.")
     asks = force and not yes and not dry_run
-    if asks and (sys.stdin is None or not sys.stdin.isatty()):
+    if asks and not options.can_ask():
         raise click.UsageError("--force asks for confirmation, and there is no terminal: add --yes.")
 
     from evtool.copying import copy_messages

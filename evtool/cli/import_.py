@@ -92,14 +92,14 @@ def import_(
 
 
 def _check(path: str, *, force: bool, yes: bool, dry_run: bool, in_batches: bool) -> None:
-    if path == "-" and (sys.stdin is None or sys.stdin.isatty()):
+    if path == "-" and (sys.stdin is None or options.can_ask()):
         raise click.UsageError("Give a file with -i FILE, or pipe one in.")
     for given, name in ((force, "--force"), (dry_run, "--dry-run")):
         if given and in_batches:
             raise click.UsageError(f"{name} is one transaction: leave out --batch-size and --resume.")
     if yes and not force:
         raise click.UsageError("--yes goes with --force.")
-    if force and not yes and not dry_run and not sys.stdin.isatty():
+    if force and not yes and not dry_run and not options.can_ask():
         raise click.UsageError("--force asks for confirmation, and there is no terminal: add --yes.")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -150,7 +149,7 @@ def delete(name: str, yes: bool, dsn: str | None, sql: bool) -> None:
             return
         namespace = store.get_namespace(name)
         if not yes:
-            if not sys.stdin.isatty():
+            if not options.can_ask():
                 raise click.UsageError("Deleting asks for confirmation, and there is no terminal: add --yes.")
             question = f'Delete the namespace "{name}" (schema {namespace.schema}) and every message in it?'
             if not click.confirm(question, err=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -94,6 +95,11 @@ def compression(*, gzip: bool, zstd: bool) -> Compression | None:
     if gzip:
         return Compression.GZIP
     return Compression.ZSTD if zstd else None
+
+
+def can_ask() -> bool:
+    """Whether somebody at a terminal can answer. Python has no standard input where it was closed."""
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def open_store(dsn: str | None, namespace: str | None = None) -> Store:

@@ -58,7 +58,7 @@ def verify(
     from evtool.model import Selection
     from evtool.verifying import verify_file
 
-    if path == "-" and (sys.stdin is None or sys.stdin.isatty()):
+    if path == "-" and (sys.stdin is None or options.can_ask()):
         raise click.UsageError("Give a FILE, or pipe one in.")
     size = Path(path).stat().st_size if Path(path).is_file() else None
     given = None if selection == Selection() else selection

@@ -69,6 +69,18 @@ def _turn(path: Path, turned: Path, size: int) -> None:
         out.write(file.read(rest))
 
 
+def test_large_messages_take_no_more(cli: Cli, tmp_path: Path) -> None:
+    """150 MB in messages of half a megabyte take less than 100 MB, over one connection or four."""
+    text = "x" * (500 << 10)
+    path = tmp_path / "large.ndjson"
+    with path.open("wb") as file:
+        for number in range(1, 301):
+            file.write(line(number * 1000, pos=number, data=text))
+    assert _peak(cli, "import", "-i", path) < _LIMIT
+    for jobs in ("1", "4"):
+        assert _peak(cli, "export", "--jobs", jobs) < _LIMIT
+
+
 def test_memory_stays_constant(cli: Cli, dsn: str, files: dict[int, Path], tmp_path: Path) -> None:
     """200,000 messages take less than 100 MB, and no more than 50,000 do, whichever way they go."""
     names = ("import", "export", "gzip", "zstd", "jobs", "verify", "verify in any order", "copy")

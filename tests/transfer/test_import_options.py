@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import select
+import subprocess
 import termios
 import time
 from collections.abc import Callable
@@ -91,6 +92,22 @@ def test_force_does_not_ask_a_pipe(cli: Cli, contents: Read, file: Path) -> None
     assert done.code == 2
     assert "add --yes" in done.err
     assert contents() == before
+
+
+def test_nobody_is_asked_where_standard_input_is_closed(cli: Cli, tmp_path: Path) -> None:
+    """`<&-`, as some supervisors start programs: it is told to add --yes, or to name a file."""
+    path = tmp_path / "events.ndjson"
+    path.write_bytes(lines(range(1, 4)))
+    for arguments, said in (
+        (["import", "-i", path, "--force"], "add --yes"),
+        (["copy", "--from-namespace", "other", "--force"], "add --yes"),
+        (["ns", "delete", cli.namespace or ""], "add --yes"),
+        (["import"], "Give a file with -i FILE"),
+        (["verify", "-"], "Give a FILE"),
+    ):
+        command = ["sh", "-c", 'exec "$@" <&-', "sh", *cli.command(*arguments)]
+        done = subprocess.run(command, env=cli.environment(), capture_output=True, text=True, check=False)
+        assert (done.returncode, said in done.stderr) == (2, True), (arguments, done.stderr)
 
 
 @pytest.mark.parametrize(("answer", "code", "left"), [(b"y\n", 0, 3500), (b"n\n", 1, 1), (b"\n", 1, 1)])

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from evtool.errors import StoreError, StoreUnreachable
-from evtool.model import Selection
+from evtool.model import ExportBlock, Selection
 from evtool.stores.postgres import PostgresStore, parallel
+from evtool.stores.postgres.parallel import Queues, Range
 from evtool.testing.contract.helping import file_of, record
 from tests.cli.running import Cli, assert_one_line
 
@@ -77,6 +80,27 @@ def test_all_jobs_see_one_snapshot(filled: PostgresStore) -> None:
     with psycopg.connect(filled._dsn, autocommit=True) as owner:
         owner.execute(f"DELETE FROM {filled.namespace}.messages WHERE global_position % 2 = 0".encode())
     assert first.lines + b"".join(block.lines for block in blocks) == before
+
+
+def test_what_is_read_ahead_is_limited_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many ranges there are, and however slow the output; the range that is written out finds room."""
+    queues, over = Queues(), threading.Event()
+    # who would have to wait for room gives up
+    monkeypatch.setattr(queues, "_gone", SimpleNamespace(wait=lambda _: over.set(), notify_all=lambda: None))
+    ranges = [Range(sql.Composed([])) for _ in range(100)]
+    block = ExportBlock(b"x" * (1 << 20), 1, 1)
+
+    def fill(one: Range) -> int:
+        over.clear()
+        return sum(1 for _ in iter(lambda: queues.put(one, block, over), False))
+
+    filled = [fill(one) for one in ranges]
+    assert sum(filled) == 24
+    assert max(filled) == 2
+    assert queues.take(ranges[0]) == block
+    assert fill(ranges[50]) == 1
+    assert fill(ranges[50]) == 0
+    assert fill(ranges[0]) == 1
 
 
 def test_an_export_left_early_leaves_nobody_behind(filled: PostgresStore, sessions: Ask) -> None:

@@ -1,13 +1,13 @@
 """An export over several connections: ranges of positions read at the same time in one snapshot, put together in order.
 
-Each range has a queue of a few blocks. Whoever is done with a range takes the next that nobody has, so the one that is
-being written out is always somebody's, and nobody is further ahead than the queues are long.
+Each range has a queue. Whoever is done with a range takes the next that nobody has, so the one that is being written
+out is always somebody's. How much may wait in a queue, and in all of them, is limited in bytes, but the range that is
+being written out is never kept waiting for the others.
 """
 
 from __future__ import annotations
 
 import contextlib
-import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -25,18 +25,69 @@ from evtool.stores.postgres.selecting import IN_ORDER, Slice
 _RANGES = 8
 # A range that is shorter takes longer to be planned than to be read.
 _SHORTEST = 10_000
-# Blocks of one range that wait to be written: with 32 kB each, 2 MB a connection.
-_WAITING = 64
+# Lines that wait to be written, of one range and of all. A block is added to less, however large its messages are.
+_RANGE_BYTES = 2 << 20
+_ALL_BYTES = 24 << 20
 # How often a thread that waits for room looks whether it is still wanted.
 _SECONDS = 0.1
 
 
 @dataclass
-class _Range:
-    """A range of positions; its queue ends with None, or with what went wrong."""
+class Range:
+    """A range of positions, and what waits of it; that ends with None, or with what went wrong."""
 
     query: sql.Composed
-    blocks: queue.Queue[ExportBlock | Exception | None] = field(default_factory=lambda: queue.Queue(_WAITING))
+    waiting: deque[ExportBlock | Exception | None] = field(default_factory=deque)
+    bytes: int = 0
+
+
+class Queues:
+    """What waits of all ranges."""
+
+    def __init__(self) -> None:
+        """Nothing waits yet, and no range is being written out."""
+        self._lock = threading.Lock()
+        self._come = threading.Condition(self._lock)
+        self._gone = threading.Condition(self._lock)
+        self._written: Range | None = None
+        self._bytes = 0
+
+    def put(self, one: Range, block: ExportBlock | Exception | None, over: threading.Event) -> bool:
+        """Hands something of a range over when there is room for it; False where nobody wants it any more."""
+        size = _size(block)
+        with self._lock:
+            while size and not self._has_room(one) and not over.is_set():
+                self._gone.wait(_SECONDS)
+            if over.is_set():
+                return False
+            one.waiting.append(block)
+            one.bytes += size
+            self._bytes += size
+            if one is self._written:
+                self._come.notify()
+        return True
+
+    def take(self, one: Range) -> ExportBlock | Exception | None:
+        """What comes next of a range, when it has come: the range is the one that is being written out."""
+        with self._lock:
+            self._written = one
+            while not one.waiting:
+                # whoever reads it may have waited for room in all queues
+                self._gone.notify_all()
+                self._come.wait()
+            block = one.waiting.popleft()
+            one.bytes -= _size(block)
+            self._bytes -= _size(block)
+            if one.bytes < _RANGE_BYTES <= one.bytes + _size(block):
+                self._gone.notify_all()
+        return block
+
+    def _has_room(self, one: Range) -> bool:
+        return one.bytes < _RANGE_BYTES and (one is self._written or self._bytes < _ALL_BYTES)
+
+
+def _size(block: ExportBlock | Exception | None) -> int:
+    return len(block.lines) if isinstance(block, ExportBlock) else 0
 
 
 def export(
@@ -53,25 +104,28 @@ def export(
     Raises:
         psycopg.Error, StoreError: as `exporting.lines`.
     """
-    ranges = [_Range(query) for query in _queries(connection, chosen, jobs)]
+    ranges = [Range(query) for query in _queries(connection, chosen, jobs)]
     if len(ranges) == 1:
         yield from exporting.lines(connection, ranges[0].query)
         return
     row = connection.execute("SELECT pg_export_snapshot()").fetchone()
     assert row is not None
-    waiting = deque(ranges)
+    free = deque(ranges)
+    queues = Queues()
     over = threading.Event()
     with contextlib.ExitStack() as opened:
         own = [opened.enter_context(contextlib.closing(another())) for _ in range(min(jobs, len(ranges)))]
         threads = [
-            threading.Thread(target=_work, args=(one, str(row[0]), waiting, over), name="evtool export", daemon=True)
+            threading.Thread(
+                target=_work, args=(one, str(row[0]), free, queues, over), name="evtool export", daemon=True
+            )
             for one in own
         ]
         for thread in threads:
             thread.start()
         try:
             for one in ranges:
-                while (block := one.blocks.get()) is not None:
+                while (block := queues.take(one)) is not None:
                     if isinstance(block, Exception):
                         raise block
                     yield block
@@ -95,9 +149,9 @@ def _queries(connection: Connection, chosen: Slice, jobs: int) -> Iterator[sql.C
         yield chosen.query(start, min(start + step - 1, chosen.last))
 
 
-def _work(connection: Connection, snapshot: str, waiting: deque[_Range], over: threading.Event) -> None:
+def _work(connection: Connection, snapshot: str, free: deque[Range], queues: Queues, over: threading.Event) -> None:
     """Reads one range after the other until there is none left, or nobody wants more."""
-    current = _next(waiting)
+    current = _next(free)
     try:
         with exporting.snapshot(connection, snapshot):
             connection.execute(IN_ORDER)
@@ -105,29 +159,18 @@ def _work(connection: Connection, snapshot: str, waiting: deque[_Range], over: t
                 blocks = exporting.lines(connection, current.query)
                 with contextlib.closing(blocks):  # type: ignore[type-var]
                     for block in blocks:
-                        if not _put(current, block, over):
+                        if not queues.put(current, block, over):
                             return
-                _put(current, None, over)
-                current = _next(waiting)
+                queues.put(current, None, over)
+                current = _next(free)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is raised again where the range is awaited
         if current is not None:
-            _put(current, error, over)
+            queues.put(current, error, over)
 
 
-def _next(waiting: deque[_Range]) -> _Range | None:
+def _next(free: deque[Range]) -> Range | None:
     try:
         # one step for all threads
-        return waiting.popleft()
+        return free.popleft()
     except IndexError:
         return None
-
-
-def _put(one: _Range, block: ExportBlock | Exception | None, over: threading.Event) -> bool:
-    """Hands something over; False where nobody wants it any more."""
-    while not over.is_set():
-        try:
-            one.blocks.put(block, timeout=_SECONDS)
-        except queue.Full:
-            continue
-        return True
-    return False
