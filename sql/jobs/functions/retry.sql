@@ -28,6 +28,8 @@ BEGIN
   UPDATE jobs
   SET state = 'pending', finished_at = NULL, cancel_requested = false, attempts = 0, run_at = clock_timestamp(),
     error_code = NULL, error_message = NULL, error_hint = NULL, result = NULL,
+    -- a file of which nothing is in may have been mended
+    source = CASE WHEN jobs.batches > sums.batches THEN source END,
     batches = jobs.batches - sums.batches, failed_batches = 0, total = jobs.total - sums.total,
     rejected = jobs.rejected - sums.rejected, errors = jobs.errors - sums.errors, busy = jobs.busy - sums.took
   FROM sums

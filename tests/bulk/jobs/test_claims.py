@@ -328,3 +328,20 @@ def test_a_source_that_changed_is_refused(session: psycopg.Connection) -> None:
     call(session, "found_source", 1, 1, "aa", 5)
     assert mark(session, "found_source", 1, 1, "bb", 5) == "job_source_changed"
     assert mark(session, "found_source", 2, 1, "bb", 5) == "job_source_changed"
+
+
+def test_a_mended_file_is_taken_by_a_retry_where_nothing_is_in(session: psycopg.Connection) -> None:
+    """What the source was counts from the first batch on: a job without one is retried with another file."""
+    submit(session)
+    for token, sha256 in ((1, "aa"), (2, "bb")):
+        claim(session)
+        call(session, "found_source", 1, token, sha256, 5)
+        call(session, "fail", 1, token, "INVALID", "no header")
+        call(session, "retry", 1)
+    claim(session)
+    call(session, "found_source", 1, 3, "cc", 5)
+    record(session, 1, 3, 1)
+    call(session, "fail", 1, 3, "INVALID", "cut off")
+    call(session, "retry", 1)
+    claim(session)
+    assert mark(session, "found_source", 1, 4, "dd", 5) == "job_source_changed"
