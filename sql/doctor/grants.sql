@@ -1,5 +1,5 @@
 -- Where the privileges in a namespace are not what evtool.grant_namespace gives: what is wrong (public, group, missing,
--- direct), the object, the role, the privileges, and the REVOKE that takes back what is too much.
+-- direct, role), the object, the role, the privileges, and the REVOKE that takes back what is too much.
 WITH roles AS (
   SELECT evtool.role_name(:'ns', 'reader') AS reader, evtool.role_name(:'ns', 'writer') AS writer
 ), objects AS (
@@ -55,6 +55,18 @@ UNION ALL
 SELECT 'no group', 'role ' || quote_ident(wanted.role_name), wanted.role_name, NULL, NULL
 FROM roles, unnest(ARRAY[roles.reader, roles.writer]) AS wanted (role_name)
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted.role_name)
+UNION ALL
+SELECT 'role', 'role ' || quote_ident(r.rolname) || CASE WHEN r.rolcanlogin THEN ' can log in' ELSE ' is privileged' END,
+  r.rolname::text, '',
+  format('ALTER ROLE %I NOLOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS', r.rolname)
+FROM roles, pg_roles AS r
+WHERE r.rolname IN (roles.reader, roles.writer)
+  AND (r.rolcanlogin OR r.rolsuper OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication OR r.rolbypassrls)
+UNION ALL
+SELECT 'role', 'role ' || quote_ident(roles.reader) || ' is a writer', roles.reader, '',
+  format('REVOKE %I FROM %I', roles.writer, roles.reader)
+FROM roles JOIN pg_auth_members AS m
+  ON m.roleid = to_regrole(quote_ident(roles.writer)) AND m.member = to_regrole(quote_ident(roles.reader))
 UNION ALL
 SELECT 'no look', 'role ' || quote_ident(r.rolname), r.rolname::text, NULL, NULL
 FROM roles, pg_roles AS r

@@ -30,11 +30,17 @@ FROM pg_class AS c JOIN pg_constraint AS o ON o.conrelid = c.oid
 WHERE c.relnamespace = to_regnamespace(quote_ident(:'ns')) AND o.contype IN ('p', 'u', 'c', 'f', 'x')
 UNION ALL
 SELECT 'sequence', c.relname,
-  format('increment %s cache %s%s', s.seqincrement, s.seqcache, CASE WHEN s.seqcycle THEN ' cycle' ELSE '' END), true
+  format('increment %s cache %s%s', s.seqincrement, s.seqcache, CASE WHEN s.seqcycle THEN ' cycle' ELSE '' END)
+    || CASE WHEN s.seqmin = 1 AND s.seqmax = 9223372036854775807 THEN ''
+      ELSE format(' from %s to %s', s.seqmin, s.seqmax) END, true
 FROM pg_class AS c JOIN pg_sequence AS s ON s.seqrelid = c.oid
 WHERE c.relnamespace = to_regnamespace(quote_ident(:'ns'))
 UNION ALL
 SELECT 'trigger', c.relname || '.' || t.tgname, pg_get_triggerdef(t.oid), true
 FROM pg_class AS c JOIN pg_trigger AS t ON t.tgrelid = c.oid
 WHERE c.relnamespace = to_regnamespace(quote_ident(:'ns')) AND NOT t.tgisinternal
+UNION ALL
+SELECT 'rule', c.relname || '.' || r.rulename, pg_get_ruledef(r.oid), true
+FROM pg_class AS c JOIN pg_rewrite AS r ON r.ev_class = c.oid
+WHERE c.relnamespace = to_regnamespace(quote_ident(:'ns')) AND c.relkind IN ('r', 'p', 'f')
 ORDER BY 1, 2

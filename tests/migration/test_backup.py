@@ -83,6 +83,7 @@ def source(empty_dsn: str) -> str:
     with PostgresStore(empty_dsn) as store:
         store.migrate()
         store.create_namespace(NAME, SCHEMA)
+        store.administration().notify(NAME, on=True)
         for name in ("message_store", NAME):
             one = store.in_namespace(name)
             for number in range(20):
@@ -122,6 +123,7 @@ def _goes_on(source: str, target: str, name: str, schema: str) -> None:
         again = store.get_category_messages("order", batch_size=-1, consumer_group_member=0, consumer_group_size=2)
         assert again[: len(consumed)] == consumed
         assert store.watermark().position == drawn + 1
+        assert store.administration().notifies(name) is (schema == SCHEMA)
 
 
 def _is_current(dsn: str) -> None:

@@ -265,11 +265,69 @@ DRIFTS = {
         "ALTER TABLE {ns}.messages ADD CONSTRAINT mine CHECK (type <> '')",
         "ALTER TABLE {ns}.messages DROP CONSTRAINT mine",
     ),
+    "foreign-rule": (
+        "CREATE RULE mine AS ON INSERT TO {ns}.messages DO INSTEAD NOTHING",
+        "DROP RULE mine ON {ns}.messages",
+    ),
     "foreign-trigger": (
         "CREATE TRIGGER mine BEFORE UPDATE ON {ns}.messages EXECUTE FUNCTION suppress_redundant_updates_trigger()",
         "DROP TRIGGER mine ON {ns}.messages",
     ),
 }
+
+
+def test_a_sequence_that_ends_early(clinic: Clinic) -> None:
+    """A sequence that has fewer positions to give than a bigint has is found."""
+    clinic.run("ALTER SEQUENCE {ns}.messages_global_position_seq MAXVALUE 1000000")
+    assert "from 1 to 1000000" in clinic.only("sequence-drift").what
+    clinic.run("ALTER SEQUENCE {ns}.messages_global_position_seq NO MAXVALUE")
+    assert clinic.found() == {}
+
+
+@pytest.mark.parametrize("by_hand", [True, False], ids=["cure", "fix"])
+@pytest.mark.parametrize("part", ["FUNCTION {ns}.write_message", "VIEW {ns}.stream_summary"])
+def test_an_owner_who_may_not(clinic: Clinic, part: str, by_hand: bool) -> None:
+    """What runs with its owner's rights, and whose owner has none on the table, is given to the table's."""
+    role = f"it's {uuid.uuid4().hex}"
+    clinic.run("CREATE ROLE {role}", role=role)
+    clinic.run(f"ALTER {part} OWNER TO {{role}}", role=role)
+    found = clinic.only("owner-drift")
+    assert found.fixable
+    if by_hand:
+        clinic.cure(found)
+    else:
+        clinic.fix()
+    assert clinic.found() == {}
+    clinic.run("DROP ROLE {role}", role=role)
+
+
+WIDE = {
+    "can log in": "ALTER ROLE {writer} LOGIN",
+    "is privileged": "ALTER ROLE {writer} CREATEROLE",
+    "is a writer": "GRANT {writer} TO {reader}",
+}
+
+
+@pytest.mark.parametrize("what", WIDE)
+def test_a_group_that_can_do_more_than_a_group(clinic: Clinic, what: str) -> None:
+    """A group that logs in, has a privilege of its own, or reads and writes is found, and the DBA's to change."""
+    clinic.run(WIDE[what], writer=_role(clinic, "writer"), reader=_role(clinic, "reader"))
+    found = clinic.only("wide-role")
+    assert what in found.what
+    assert not found.fixable
+    clinic.cure(found)
+    assert clinic.found() == {}
+
+
+@pytest.mark.parametrize("function", ["fingerprint(text)", "role_name(text, text)"])
+def test_a_function_of_the_registry_that_is_missing(clinic: Clinic, function: str) -> None:
+    """One without which nothing can be told of the others is a problem, and not just something that wasn't looked at."""
+    clinic.run(f"DROP FUNCTION evtool.{function} CASCADE")
+    codes = {one.code: one for one in clinic.diagnose().findings}
+    assert codes["functions-missing"].severity == Severity.PROBLEM
+    assert codes["functions-missing"].namespace is None
+    clinic.fix()
+    assert clinic.found() == {}
 
 
 @pytest.mark.parametrize("code", DRIFTS)

@@ -72,6 +72,20 @@ def test_switched_off_again_it_is_as_before(
     assert connection.execute(triggers).fetchone() == (0,)
 
 
+def test_a_trigger_that_was_disabled_is_neither_on_nor_off(
+    store: PostgresStore, connection: psycopg.Connection, listener: psycopg.Connection, namespace: str
+) -> None:
+    """Nobody is notified by it: switching on enables it, switching off removes it."""
+    administration = store.administration()
+    administration.notify(namespace, on=True)
+    for on in (True, False):
+        connection.execute("ALTER TABLE messages DISABLE TRIGGER messages_notify")
+        assert administration.notifies(namespace) is False
+        assert administration.notify(namespace, on=on) is True
+        append(store, "a-1")
+        assert _heard(listener) == ([(namespace, "")] if on else [])
+
+
 def test_it_is_a_writers_transaction_that_notifies_and_not_its_rights(
     store: PostgresStore, open_session: Callable[..., psycopg.Connection], listener: psycopg.Connection, namespace: str
 ) -> None:

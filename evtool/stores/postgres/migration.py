@@ -85,7 +85,9 @@ def status(connection: Connection) -> list[NamespaceState]:
     while True:
         namespaces = registry.list_namespaces(connection)
         try:
-            states = _states(connection, namespaces)
+            # a savepoint where the caller has a transaction, which could not go on behind the error
+            with connection.transaction():
+                states = _states(connection, namespaces)
         except psycopg.Error:
             # a schema that is dropped while its functions are looked at is an error of the server's
             if registry.list_namespaces(connection) == namespaces:
@@ -214,6 +216,9 @@ def _behaviour_is_stale(connection: Connection, target: Target) -> bool:
     Raises:
         DatabaseTooNew: they are a newer evtool's.
     """
+    if not has_function(connection, "evtool.fingerprint(text)"):
+        # somebody dropped it; without it nothing is known of any function
+        return True
     for checksum, version, unchanged in connection.execute(_BEHAVIOUR, (target.schema,)).fetchall():
         differs = checksum != sqltext.checksum(target.scope)
         if differs and _is_newer(version):

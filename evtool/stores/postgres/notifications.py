@@ -11,28 +11,33 @@ from evtool.stores.postgres import scripts
 from evtool.stores.postgres.connection import BehindPooler, Connection
 from evtool.stores.postgres.translation import translated
 
-_ARE_ON = """
-    SELECT EXISTS (
-      SELECT FROM pg_trigger
-      WHERE tgrelid = to_regclass(%s) AND tgname = 'messages_notify' AND tgenabled IN ('O', 'A'))
-"""
+_STATE = "SELECT tgenabled::text FROM pg_trigger WHERE tgrelid = to_regclass(%s) AND tgname = 'messages_notify'"
+_ENABLED = {"O", "A"}
 
 
 def are_on(connection: Connection, schema: str) -> bool:
     """Whether writers notify."""
-    table = sql.Identifier(schema, "messages").as_string(connection)
-    return connection.execute(_ARE_ON, (table,)).fetchone() == (True,)
+    return _state(connection, schema) in _ENABLED
 
 
 def switch(connection: Connection, schema: str, *, on: bool) -> bool:
     """See `Administration.notify`."""
     with connection.transaction():
         connection.execute(scripts.lock(schema))
-        if are_on(connection, schema) == on:
+        state = _state(connection, schema)
+        # one that somebody disabled is neither
+        if state in _ENABLED if on else state is None:
             return False
         connection.execute(scripts.SHORT_WAIT)
         connection.execute(_statement(schema, on=on))
     return True
+
+
+def _state(connection: Connection, schema: str) -> str | None:
+    """Whether the trigger is enabled, as PostgreSQL has it; None where there is none."""
+    table = sql.Identifier(schema, "messages").as_string(connection)
+    row = connection.execute(_STATE, (table,)).fetchone()
+    return None if row is None else str(row[0])
 
 
 def script(schema: str, *, on: bool) -> str:

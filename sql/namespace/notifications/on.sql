@@ -1,4 +1,4 @@
 -- Writers notify from now on; see functions/notify_messages.sql.
-CREATE TRIGGER messages_notify
+CREATE OR REPLACE TRIGGER messages_notify
 AFTER INSERT ON :"ns".messages
 FOR EACH STATEMENT EXECUTE FUNCTION :"ns".notify_messages();

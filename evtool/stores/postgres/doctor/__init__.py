@@ -91,6 +91,7 @@ class _Examination:
         if target.name is not None:
             checks += [
                 ("privileges", grants.check),
+                ("owners", structures.check_owners),
                 ("sequence", messages.check_sequence),
                 ("positions", messages.check_holes),
                 ("plans", messages.check_plans),
@@ -101,7 +102,11 @@ class _Examination:
 
     def _states(self) -> dict[str, NamespaceState]:
         def ask() -> list[NamespaceState]:
-            return migration.status(self._connection)
+            try:
+                return migration.status(self._connection)
+            except psycopg.errors.UndefinedFunction:
+                self.found.append(structures.registry_functions_missing())
+                raise
 
         return {state.schema: state for state in self._look("which functions are installed", ask) or ()}
 

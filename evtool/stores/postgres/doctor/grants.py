@@ -22,7 +22,8 @@ class Difference(NamedTuple):
 
     Attributes:
         wrong: "public", "group" (a group has more than its part), "missing", "direct" (a role may write around the
-            functions), "no group", or "no look" (a group may not look up namespaces).
+            functions), "no group", "no look" (a group may not look up namespaces), or "role" (a group can do what no
+            group may).
         what: the object.
         role: who has it, or should.
         privileges: which; None for a role that is missing.
@@ -60,6 +61,9 @@ def check(connection: Connection, target: Target) -> Iterator[Found]:
     ):
         if sorted_[wrong]:
             yield found(severity, code, target, f"{told} {_some(sorted_[wrong])}", regrant, mend)
+    for one in sorted_["role"]:
+        what = f"the {one.what}, and a group only gives its members what they may in the namespace"
+        yield found(Severity.PROBLEM, "wide-role", target, what, one.revoke or "")
     for one in sorted_["direct"]:
         # somebody gave it on purpose, and may be at work with it
         what = f"the role {one.role} may write around the functions: {one.privileges} on {one.what}"

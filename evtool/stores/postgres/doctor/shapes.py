@@ -34,8 +34,8 @@ class Difference(NamedTuple):
     """Where a schema is not what it should be.
 
     Attributes:
-        kind: "table", "column", "index", "constraint", "sequence" or "trigger".
-        name: of the part; a column's, constraint's or trigger's begins with its table's.
+        kind: "table", "column", "index", "constraint", "sequence", "trigger" or "rule".
+        name: of the part; a column's, constraint's, trigger's or rule's begins with its table's.
         expected: the definition; None for a part that isn't evtool's.
         found: None for a part that is missing.
     """

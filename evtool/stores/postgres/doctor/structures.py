@@ -33,6 +33,13 @@ def check_orphans(connection: Connection) -> Iterator[Found]:
             yield found(Severity.NOTE, "orphan-row", None, what, cure, _run("the row was deleted", cure))
 
 
+def registry_functions_missing() -> Found:
+    """What is found where the registry's functions are so damaged that nothing can be asked of them."""
+    what = "a function of the registry, by which the others are known, is missing"
+    cure = shell("evtool", "migrate")
+    return found(Severity.PROBLEM, "functions-missing", migration.REGISTRY, what, cure, _replace(migration.REGISTRY))
+
+
 def check_state(target: Target, state: NamespaceState) -> Iterator[Found]:
     """A schema that is gone, a structure that is behind, and functions that are not what was installed."""
     name = target.name
@@ -64,6 +71,11 @@ def check_shape(connection: Connection, target: Target) -> Iterator[Found]:
         elif one.kind == "constraint" and one.found is None and one.name.partition(".")[2] in _PRIMARY_KEYS:
             # its index is told, and brings it along
             continue
+        elif one.kind == "rule":
+            table, _, rule = one.name.partition(".")
+            what = f"there is a rule {one.name}, which rewrites what is done to the table: {_definition(one)}"
+            cure = statement("DROP RULE {} ON {}", rule, sql.Identifier(target.schema, table))
+            yield found(Severity.PROBLEM, "foreign-rule", target, what, cure)
         elif one.kind == "trigger" or one.expected is None:
             what = f"there is a {one.kind} {one.name} that is not evtool's: {_definition(one)}"
             severity = Severity.WARNING if one.kind in {"trigger", "constraint"} else Severity.NOTE
@@ -76,6 +88,15 @@ def check_shape(connection: Connection, target: Target) -> Iterator[Found]:
                 what = f"the {one.kind} {one.name} is missing: {one.expected}"
             cure = "change it back by ALTER, or restore the namespace from an export or a backup"
             yield found(Severity.PROBLEM, f"{one.kind}-drift", target, what, cure)
+
+
+def check_owners(connection: Connection, target: Target) -> Iterator[Found]:
+    """Functions and views that can't do what they are for, because their owner may not."""
+    for kind, name, owner, wanted in ask(connection, "owners", target.schema):
+        what = f"the {kind.lower()} {name} runs with the rights of {owner}, which lacks those on the table messages"
+        # the server has written the name, quoted where it must be
+        cure = statement("ALTER {} {} OWNER TO {}", sql.SQL(kind), sql.SQL(name), wanted)
+        yield found(Severity.PROBLEM, "owner-drift", target, what, cure, _run(f"{name} was given to {wanted}", cure))
 
 
 def _definition(one: shapes.Difference) -> str:
