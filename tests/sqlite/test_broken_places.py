@@ -88,6 +88,16 @@ def test_a_relative_folder_is_of_the_moment_of_opening(
     assert (tmp_path / "relative" / "registry.sqlite").exists()
 
 
+@pytest.mark.parametrize("name", ["a?mode=memory", "b#c", "d%41%zz", "é f", os.fsdecode(b"h\xff"), "k\\l"], ids=ascii)
+def test_a_folder_may_be_called_anything(tmp_path: Path, name: str) -> None:
+    """What means something in a URL is a character of the folder's name."""
+    for number in range(2):
+        with SQLiteStore(tmp_path / name) as store:
+            store.migrate()
+            assert append(store, "thing-1") == [number]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 @pytest.mark.parametrize("content", [b"this is no database, and never was one" * 100, b"\0" * 5000])
 @pytest.mark.parametrize("what", ["registry", "namespace"])
 def test_a_file_that_is_no_database_is_told_and_left(folder: Path, what: str, content: bytes) -> None:
