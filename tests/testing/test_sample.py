@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,19 @@ def test_the_sample_passes_on_every_store(wheel: Path, tmp_path: Path, options: 
         [sys.executable, "-c", check], cwd=project, env=environment, capture_output=True, text=True, check=True
     )
     assert where.stdout.startswith(str(wheel))
+
+
+def test_the_sdist_is_the_whole_project(tmp_path: Path) -> None:
+    """Whoever has the sdist has the SQL, the migrations, the tests, the scripts, the images and every page."""
+    build = [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True, timeout=SECONDS)
+    (built,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(built) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    listed = subprocess.run(["git", "-C", str(ROOT), "ls-files"], capture_output=True, text=True, check=False)
+    # without Git, as in an unpacked sdist, some of each
+    wanted = listed.stdout.splitlines() or [
+        *("CONTRIBUTING.md", "LICENSE", "sql/namespace/install.sql", "alembic/registry/env.py", "docker/Dockerfile"),
+        *("docs/how-to/install.md", "scripts/test", "tests/conftest.py", "evtool/py.typed", "pyproject.toml"),
+    ]
+    assert [name for name in wanted if name not in names] == []
