@@ -39,6 +39,12 @@ def db() -> None:
 
     Its binaries come from the extra evtool[embedded], or from an installed PostgreSQL. It listens on a Unix socket that
     only you can reach, and keeps running until `evtool db stop`.
+
+    \b
+    Example:
+      export EVTOOL_DSN="$(evtool db start)"
+      evtool db psql
+      evtool db stop
     """
 
 

@@ -25,6 +25,12 @@ def ns() -> None:
 
     A namespace is a schema of its own, with its own table of messages, functions, views and group roles; in SQLite and
     LMDB a file or a folder of its own.
+
+    \b
+    Example:
+      evtool ns create orders
+      evtool ns grant orders --to shop --write
+      evtool ns list
     """
 
 

@@ -46,9 +46,8 @@ def test_every_command_has_a_help_with_an_example(path: tuple[str, ...]) -> None
         assert found is not None
         command = found
     text = command.get_help(click.Context(command, info_name="evtool"))
-    if not isinstance(command, click.Group) or path in {(), ("migrate",)}:
-        assert "Example:" in text
-        assert "evtool " in text.split("Example:")[1]
+    assert "Example:" in text
+    assert "evtool " in text.split("Example:")[1]
     for parameter in command.params:
         if isinstance(parameter, click.Option):
             assert parameter.help, f"{path} {parameter.name} says nothing"
@@ -142,3 +141,11 @@ def test_each_shell_can_be_told(shell: str) -> None:
     environment = Cli().environment(_EVTOOL_COMPLETE=f"{shell}_source")
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, "evtool" in done.stdout) == (0, True), done.stderr
+
+
+@pytest.mark.parametrize(("typed", "meant"), [(["exprot"], "export"), (["bulk", "wroker"], "worker")])
+def test_a_command_that_there_isnt_is_refused_with_the_one_that_is_like_it(typed: list[str], meant: str) -> None:
+    """A slip of the finger is exit code 2 and says what may have been meant."""
+    done = Cli()(*typed)
+    assert done.code == 2
+    assert f"'{typed[-1]}'. Did you mean '{meant}'?" in done.err

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-
 import click
+
+from evtool.cli.lazy import LazyGroup
 
 _COMMANDS = {
     "init": "evtool.cli.bulk.init:init",
@@ -22,24 +22,16 @@ _COMMANDS = {
 }
 
 
-class _LazyGroup(click.Group):
-    """A group whose commands are modules."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        if cmd_name not in _COMMANDS:
-            return None
-        module, _, name = _COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
-        return command
-
-
-@click.group(cls=_LazyGroup)
+@click.group(cls=LazyGroup, modules=_COMMANDS)
 def bulk() -> None:
     """Import, export and copy records of tables.
 
     A resource describes a table: users, articles, comments and posts come with evtool, a file describes one of your
     own, and any other table is described by its catalog.
+
+    \b
+    Example:
+      evtool bulk import users users.csv --reject-file refused.csv
+      evtool bulk export --table shop.orders -o orders.csv.gz
+      evtool bulk submit import users /srv/incoming/users.csv
     """

@@ -25,6 +25,11 @@ def submit() -> None:
     The job's number goes to stdout. Files are the workers': their paths must be right on the workers' machines, below
     a folder that these were started with. A job keeps each batch that it has entered, so there is no --atomic and no
     --dry-run here: `evtool bulk import` has both.
+
+    \b
+    Example:
+      evtool bulk submit import users /srv/incoming/users.csv --idempotency-key users-2025-07-25
+      evtool bulk submit export users -o /srv/out/users.ndjson.gz
     """
 
 
