@@ -213,6 +213,12 @@ class Judgement:
             found.append(identifier)
         return found
 
+    def _indexed(self, columns: Sequence[str]) -> list[_Sql]:
+        """The columns of a key, as its index has them."""
+        names = {name: sql.Identifier(name) for name in columns}
+        folded = {name for name in columns if self._resource.column(name).fold_case}
+        return [sql.SQL("lower({})").format(one) if name in folded else one for name, one in names.items()]
+
     def _generated(self) -> list[Column]:
         """Those columns of the key by which upserts go that have a default."""
         return [column for column in self._columns if column.name in self.key and column.default is not None]

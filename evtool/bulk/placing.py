@@ -139,7 +139,7 @@ class Placement(Judgement):
           ) AS accepted
           WHERE _evtool_turn = _evtool_round AND _evtool_absent IS NOT DISTINCT FROM _evtool_without
           ORDER BY _evtool_n
-          ON CONFLICT ({key}) DO UPDATE SET {changes}
+          ON CONFLICT ({arbiter}) DO UPDATE SET {changes}
           RETURNING {returned} AS is_new
         )
         SELECT _evtool_new + count(*) FILTER (WHERE is_new), _evtool_changed + count(*) FILTER (WHERE NOT is_new)
@@ -148,6 +148,7 @@ class Placement(Judgement):
       END LOOP;"""
         ).format(
             key=_COMMA.join(self._key_of(self.key)),
+            arbiter=_COMMA.join(self._indexed(self.key)),
             without=self._without(),
             verdicts=temp(self._verdicts),
             target=self._self,
@@ -193,12 +194,32 @@ class Placement(Judgement):
             return sql.SQL("NULL::text[]")
         return sql.SQL("(SELECT s._evtool_absent FROM {} AS s WHERE s.ctid = _evtool_row)").format(temp(self.staging))
 
+    def _indexes(self) -> Iterator[sql.Composed]:
+        """The indexes of the verdicts that `_parted` looks into: without them large batches take their size squared."""
+        keys: list[list[_Sql]] = [
+            list(map(sql.Identifier, reference.targets))
+            for reference in self._resource.references
+            if self._is_inner(reference)
+        ]
+        if self._upsert:
+            keys += [
+                self._key_of(columns)
+                for columns in dict.fromkeys([self.key, *(one.columns for one in self._uniques())])
+            ]
+        for key in keys:
+            columns = _COMMA.join(sql.SQL("({})").format(one) for one in key)
+            yield sql.SQL("CREATE INDEX ON {} ({})").format(temp(self._verdicts), columns)
+
+    def _is_inner(self, reference: Reference) -> bool:
+        """Whether both sides of a reference may be in one file."""
+        return self._is_own(reference) and {*reference.columns, *reference.targets} <= {*self._numbers}
+
     def _parted(self) -> Iterator[_Sql]:
         """What must not be in one range, so that each record is judged by what came before it, and by nothing else."""
         accepted = sql.SQL("{}._evtool_errors = ARRAY[]::integer[]").format
         names = {"verdicts": temp(self._verdicts), "target": self._self}
         for reference in self._resource.references:
-            if self._is_own(reference) and {*reference.columns, *reference.targets} <= {*self._numbers}:
+            if self._is_inner(reference):
                 # a foreign key would take a parent that comes later, if only the batch is large enough
                 yield sql.SQL(_PART).format(
                     sql.SQL(

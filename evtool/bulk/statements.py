@@ -89,6 +89,7 @@ class Statements(Placement):
             "CREATE TEMP TABLE {} (_evtool_n integer, _evtool_row tid, _evtool_errors integer[], {})"
             " ON COMMIT PRESERVE ROWS"
         ).format(sql.Identifier(self._verdicts), values)
+        yield from self._indexes()
         yield sql.SQL("CREATE TEMP TABLE {} (line bigint, errors json, raw text) ON COMMIT PRESERVE ROWS").format(
             sql.Identifier(self.rejects)
         )

@@ -219,6 +219,18 @@ def test_no_verdict_hangs_on_the_batch(
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("batch", [1, 100])
+def test_upsert_by_a_padded_key(shop: Shop, batch: int) -> None:
+    """Keys of type char are compared without the spaces at their ends, parents of the same table and other keys too."""
+    described = shop.table("id char(3) PRIMARY KEY, code char(2) UNIQUE, parent char(3) REFERENCES things")
+    content = b"id,code,parent\na,x,\nb,y,a\n"
+    assert shop.load(described, content, batch=batch).codes == {}
+    content = b'id,code,parent\n"a ",z,b\n"b  ",z,\nc,"x ",d\nd,x,"c "\n'
+    imported = shop.load(described, content, batch=batch, upsert=True)
+    assert imported.codes == {3: ["duplicate_code"], 4: ["parent_not_found"], 5: ["parent_not_found"]}
+    assert shop.rows("SELECT * FROM things ORDER BY id") == [("a  ", "z ", "b  "), ("b  ", "y ", "a  ")]
+
+
 def test_upsert_by_a_key_that_can_wait_is_refused(shop: Shop) -> None:
     """PostgreSQL can't go by a deferrable key; that is said before any record."""
     described = shop.table("id integer PRIMARY KEY DEFERRABLE, value text")
