@@ -159,9 +159,13 @@ class SQLiteSource:
         done = 0
         for chunk in rows:
             try:
-                yield Block(len(chunk), make(chunk))
+                text = make(chunk)
             except values.NotJsonError as error:
                 raise _not_json(plan.columns, list(zip(*chunk, strict=True)), done) from error
+            except UnicodeDecodeError:
+                # which has the text in it
+                raise _not_utf8() from None
+            yield Block(len(chunk), text)
             done += len(chunk)
 
     def _csv(self, plan: Plan) -> Maker:
@@ -188,7 +192,7 @@ class SQLiteSource:
             count = 0
             for chunk in self._chunks(f"{query} LIMIT {batch}", parameters):
                 yield chunk
-                last = tuple(chunk[-1][place] for place in places)
+                last = tuple(_bound(chunk[-1][place]) for place in places)
                 count += len(chunk)
             if count < batch:
                 return
@@ -201,18 +205,29 @@ class SQLiteSource:
         size = _FEWEST
         with translated(), _decoded():
             cursor = self._connection.execute(query, parameters)
-            while rows := cursor.fetchmany(size):
+            while rows := self._fetch(cursor, size):
                 yield rows
                 held = values.size(rows[-1]) * len(rows)
                 size = max(_FEWEST, size // 2) if held > _BLOCK_BYTES else min(_MOST, size * 2)
 
+    def _fetch(self, cursor: sqlite3.Cursor, size: int) -> list[Row]:
+        """Some rows, whose texts are bytes."""
+        self._connection.text_factory = bytes
+        try:
+            return cursor.fetchmany(size)
+        finally:
+            self._connection.text_factory = str
+
     def _is_indexed(self, plan: Plan) -> bool:
-        """Whether an index gives the order, without nulls among what the pages begin behind."""
+        """Whether an index gives the order, without nulls and BLOBs among what the pages begin behind."""
         query, parameters = queries.page(plan, Format.CSV, None)
         steps = self._all(f"EXPLAIN QUERY PLAN {query}", *parameters)
         if any("TEMP B-TREE" in step[3] for step in steps):
             return False
-        return not any(self._holds_null(plan.table.name, one.column) for one in plan.order)
+        table = plan.table.name
+        return not any(
+            self._holds_null(table, one.column) or self._all(queries.is_blob(table, one.column)) for one in plan.order
+        )
 
     def _holds_null(self, table: str, column: Column) -> bool:
         return column.nullable and bool(self._all(queries.is_null(table, column)))
@@ -265,6 +280,11 @@ def _column(name: str, declared: str, wanted: str | None, *, never_null: bool) -
     return Column(name, declared or "any", kind, nullable=not never_null)
 
 
+def _bound(value: Any) -> Any:
+    """A value of a row as it is bound: a text as one."""
+    return value.decode() if isinstance(value, bytes) else value
+
+
 def _not_json(wanted: Sequence[Column], columns: Sequence[Sequence[Any]], done: int) -> StoreError:
     """Names the record, by its number, and the column that hold what `_selected` did not find to be JSON."""
     row, name = min(
@@ -272,7 +292,7 @@ def _not_json(wanted: Sequence[Column], columns: Sequence[Sequence[Any]], done: 
         for column, held in zip(wanted, columns, strict=False)
         if column.kind in {Kind.JSON, Kind.ARRAY}
         for row, value in enumerate(held)
-        if isinstance(value, bytes)
+        if isinstance(value, bytes) and values.NOT_JSON in value
     )
     return StoreError(
         f'"{name}" of record {done + row + 1}, in the order of the export, is not JSON',
@@ -288,6 +308,10 @@ def _decoded() -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if "decode to UTF-8" not in str(error):
             raise
-        raise StoreError(
-            "the database holds a text that is not UTF-8", hint="correct it, or leave its column out with --columns"
-        ) from None
+        raise _not_utf8() from None
+
+
+def _not_utf8() -> StoreError:
+    return StoreError(
+        "the database holds a text that is not UTF-8", hint="correct it, or leave its column out with --columns"
+    )

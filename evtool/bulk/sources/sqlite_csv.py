@@ -11,9 +11,10 @@ from typing import Any
 
 from evtool.bulk.kinds import Kind
 from evtool.bulk.selecting import Column
-from evtool.bulk.sources.values import Values, boolean, moments, text, without_zone
+from evtool.bulk.sources.values import Values, boolean, moments, require_utf8, text, without_zone
+from evtool.bulk.writers import csv_quoted
 
-_BOOLEANS = {0: "false", 1: "true", None: ""}
+_BOOLEANS = {0: b"false", 1: b"true", None: b""}
 
 
 def csv_records(columns: Sequence[Column], rows: Sequence[tuple[Any, ...]]) -> bytes:
@@ -22,49 +23,44 @@ def csv_records(columns: Sequence[Column], rows: Sequence[tuple[Any, ...]]) -> b
     Args:
         columns: what the values are; a row may have more of them than that.
         rows: at least one.
+
+    Raises:
+        UnicodeDecodeError: a text is not UTF-8.
     """
     held = zip(*rows, strict=True)
     fields = [_FIELDS.get(column.kind, _plain)(found) for column, found in zip(columns, held, strict=False)]
     if len(fields) == 1:
         # in a line of its own it ended a file for PostgreSQL's own reader before version 18, which therefore quotes it
-        fields = [[r'"\."' if field == r"\." else field for field in fields[0]]]
-    return ("\r\n".join(map(",".join, zip(*fields, strict=True))) + "\r\n").encode()
+        fields = [[rb'"\."' if field == rb"\." else field for field in fields[0]]]
+    return b"\r\n".join(map(b",".join, zip(*fields, strict=True))) + b"\r\n"
 
 
-def _plain(column: Values) -> Sequence[str]:
+def _plain(column: Values) -> Sequence[bytes]:
     types = set(map(type, column))
     if types == {int}:
-        return list(map(str, column))
+        return " ".join(map(str, column)).encode().split()
     if type(None) in types:
         if len(types) == 1:
-            return [""] * len(column)
+            return [b""] * len(column)
         present = iter(_plain([value for value in column if value is not None]))
-        return ["" if value is None else next(present) for value in column]
-    if types != {str}:
+        return [b"" if value is None else next(present) for value in column]
+    if types != {bytes}:
         column = [text(value) for value in column]
-    joined = "\0".join(column)
-    if '"' in joined or "," in joined or "\n" in joined or "\r" in joined or "" in column:
-        # a text may hold NUL itself
-        alone = joined.count("\0") != len(column) - 1
-        return [
-            f'"{field}"' if not field or '"' in field or "," in field or "\n" in field or "\r" in field else field
-            for field in ([value.replace('"', '""') for value in column] if alone else _doubled(joined))
-        ]
+    joined = b"\0".join(column)
+    require_utf8(joined)
+    if b'"' in joined or b"," in joined or b"\n" in joined or b"\r" in joined or b"" in column:
+        return [csv_quoted(field) for field in column]
     return column
 
 
-def _doubled(joined: str) -> list[str]:
-    return joined.replace('"', '""').split("\0")
-
-
-def _booleans(column: Values) -> Sequence[str]:
+def _booleans(column: Values) -> Sequence[bytes]:
     try:
         return [_BOOLEANS[value] for value in column]
     except KeyError:
         return _plain([None if value is None else _BOOLEANS.get(boolean(value), value) for value in column])
 
 
-_FIELDS: dict[Kind, Callable[[Values], Sequence[str]]] = {
+_FIELDS: dict[Kind, Callable[[Values], Sequence[bytes]]] = {
     Kind.BOOLEAN: _booleans,
     Kind.MOMENT: lambda column: _plain(moments(column)),
     Kind.LOCAL_MOMENT: lambda column: _plain(without_zone(moments(column))),

@@ -33,6 +33,11 @@ def is_null(table: str, column: Column) -> str:
     return " ".join(["SELECT 1 FROM", _quoted(table), "WHERE", _quoted(column.name), "IS NULL LIMIT 1"])
 
 
+def is_blob(table: str, column: Column) -> str:
+    """Finds a record in which a column holds a BLOB: they are greater than all else, as an index knows."""
+    return " ".join(["SELECT 1 FROM", _quoted(table), "WHERE", _compared(column), ">= x'' LIMIT 1"])
+
+
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
@@ -44,13 +49,15 @@ def _compared(column: Column) -> str:
 
 
 def selected(column: Column, format: Format) -> str:
-    """A column as it is read for a format."""
+    """A column as it is read for a format: a BLOB as the text that PostgreSQL has for it."""
     name = _quoted(column.name)
+    # A BLOB is greater than all else. The plus keeps SQLite from looking for a number in each text.
+    blob = rf"WHEN +{name} >= x'' THEN '\x' || lower(hex({name}))"
     if column.kind not in {Kind.JSON, Kind.ARRAY}:
-        return name
-    # An empty text is what programs store for no JSON. A BLOB stands for what is not JSON: it can't be, itself.
+        return f"CASE {blob} ELSE {name} END"
+    # an empty text is what programs store for no JSON
     if not format.is_json:
-        return f"nullif({name}, '')"
+        return f"CASE WHEN {name} = '' THEN NULL {blob} ELSE {name} END"
     valid = f"typeof({name}) <> 'blob' AND json_valid({name})"
     return f"CASE WHEN {name} IS NULL OR {name} = '' THEN NULL WHEN {valid} THEN {name} ELSE x'00' END"
 

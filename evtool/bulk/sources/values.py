@@ -1,6 +1,8 @@
 """JSON, made from the values that SQLite's driver gives: a column of some rows at a time.
 
-It comes out byte for byte as what PostgreSQL makes of equal values: see `postgres_queries`.
+Texts are taken as bytes: as Python's they would be decoded and encoded again, and one emoji makes four bytes of each
+character of all that it is joined with. What comes out is byte for byte what PostgreSQL makes of equal values: see
+`postgres_queries`.
 """
 
 from __future__ import annotations
@@ -24,13 +26,17 @@ _MOMENT = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2}(?::[0-9]{2})?)(?:\.([0-9]{1,9}))? ?"
     r"(?:([Zz])|([+-])([0-9]{2}):?([0-9]{2}))?(?: UTC| [+-]0000)?"
 )
-_IS_TEXT = {str}.issuperset
+_IS_TEXT = {bytes}.issuperset
 _BOOLEANS = {0: b"false", 1: b"true"}
 # What JSON escapes with a letter, the backslash first, and what with a number.
 _ESCAPES = tuple((one.encode(), encode_basestring(one)[1:-1].encode()) for one in '\\"\n\r\t\b\f')
 _RARE = bytes(code for code in range(1, 0x20) if code not in b"\n\r\t\b\f")
 _DIGITS = b"0123456789"
 _UNUSUAL = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}
+
+
+NOT_JSON = b"\0"
+"""Stands for what SQLite did not find to be JSON, which never has it."""
 
 
 class NotJsonError(Exception):
@@ -67,12 +73,19 @@ def _around_nulls(column: Values, encode: Callable[[Values], Sequence[bytes]]) -
 
 def _texts(column: Values) -> bytes:
     """The values as PostgreSQL would spell them, with NUL between."""
-    types = set(map(type, column))
-    if types == {int}:
-        column = list(map(str, column))
-    elif types != {str}:
-        column = [text(value) for value in column]
-    return "\0".join(column).encode()
+    joined = b"\0".join(column if _IS_TEXT(map(type, column)) else [text(value) for value in column])
+    require_utf8(joined)
+    return joined
+
+
+def require_utf8(text: bytes) -> None:
+    """Looks at what SQLite takes as it comes.
+
+    Raises:
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    if not text.isascii():
+        text.decode()
 
 
 def _json_strings(column: Values) -> Sequence[bytes]:
@@ -81,7 +94,7 @@ def _json_strings(column: Values) -> Sequence[bytes]:
         for character, escape in _ESCAPES:
             joined = joined.replace(character, escape)
         return (b'"%b"' % joined.replace(b"\0", b'"\0"')).split(b"\0")
-    quoted = [encode_basestring(text(value)) for value in column]
+    quoted = [encode_basestring(text(value).decode()) for value in column]
     # a quoted string has no line break
     return "\n".join(quoted).encode().split(b"\n")
 
@@ -95,16 +108,16 @@ def _json_numbers(column: Values) -> Sequence[bytes]:
 def _json_number(value: Any) -> bytes:
     """By what is stored, whatever was declared."""
     spelt = text(value)
-    if isinstance(value, int) or (isinstance(value, float) and spelt[-1].isdigit()):
-        return spelt.encode()
-    return encode_basestring(spelt).encode()
+    if isinstance(value, int) or (isinstance(value, float) and spelt[-1:].isdigit()):
+        return spelt
+    return encode_basestring(spelt.decode()).encode()
 
 
 def _json_values(column: Values, *, one_line: bool) -> Sequence[bytes]:
-    # what SQLite did not find to be JSON
-    if bytes in map(type, column):
-        raise NotJsonError
     joined = _texts(column)
+    # what SQLite did not find to be JSON
+    if joined.count(NOT_JSON) != len(column) - 1:
+        raise NotJsonError
     # a line break in JSON can only be white space between its tokens
     if one_line and (b"\n" in joined or b"\r" in joined):
         joined = joined.replace(b"\n", b" ").replace(b"\r", b" ")
@@ -120,16 +133,14 @@ def _json_booleans(column: Values) -> Sequence[bytes]:
 
 def boolean(value: Any) -> Any:
     """0 or 1 for the words of SQL; another value as it is."""
-    return {"false": 0, "true": 1}.get(value.lower(), value) if isinstance(value, str) else value
+    return {b"false": 0, b"true": 1}.get(value.lower(), value) if isinstance(value, bytes) else value
 
 
-def text(value: Any) -> str:
+def text(value: Any) -> bytes:
     """A value as PostgreSQL would spell it."""
-    if isinstance(value, str):
-        return value
     if isinstance(value, bytes):
-        return f"\\x{value.hex()}"
-    return _float(value) if isinstance(value, float) else str(value)
+        return value
+    return (_float(value) if isinstance(value, float) else str(value)).encode()
 
 
 def _float(value: float) -> str:
@@ -161,12 +172,12 @@ def moments(column: Values) -> Values:
 def _alike(column: Values) -> Values | None:
     """The moments of a column whose texts all have the form of the first, at one go; None if they haven't."""
     first = column[0]
-    found = _MOMENT.fullmatch(first) if _IS_TEXT(map(type, column)) else None
+    found = _MOMENT.fullmatch(first.decode()) if _IS_TEXT(map(type, column)) else None
     if found is None or len(found[2]) != 8 or len(found[3] or "") > 6 or not found[4]:
         return None
     # of one width, with the first one's characters at the places where that has no digits, and digits elsewhere
-    pattern = (first + "\n").encode()
-    joined = ("\n".join(column) + "\n").encode()
+    pattern = first + b"\n"
+    joined = b"\n".join(column) + b"\n"
     count, width = len(column), len(pattern)
     if len(joined) != count * width or joined.translate(None, _DIGITS) != pattern.translate(None, _DIGITS) * count:
         return None
@@ -174,15 +185,16 @@ def _alike(column: Values) -> Values | None:
         if character not in _DIGITS and joined[place::width] != pattern[place : place + 1] * count:
             return None
     padding = ("" if found[3] else ".") + "0" * (6 - len(found[3] or ""))
-    return joined[:-1].decode().replace(" ", "T").replace(found[4], padding + "Z").split("\n")
+    return joined[:-1].replace(b" ", b"T").replace(found[4].encode(), f"{padding}Z".encode()).split(b"\n")
 
 
 def moment(value: Any) -> Any:
     """One of them. Of the form alone: the 31st of February stays what it is."""
-    found = _MOMENT.fullmatch(value) if isinstance(value, str) else None
+    found = _MOMENT.fullmatch(value.decode()) if isinstance(value, bytes) else None
     if found is None:
         return value
-    return _with_offset(found) or value if found[5] else _in_utc(found) + "Z"
+    made = _with_offset(found) if found[5] else f"{_in_utc(found)}Z"
+    return value if made is None else made.encode()
 
 
 def moment_or_none(value: Any) -> str | None:
@@ -209,7 +221,7 @@ def _with_offset(found: re.Match[str]) -> str | None:
 
 def without_zone(column: Values) -> Values:
     """Moments as those of a clock that has no zone."""
-    return [value.removesuffix("Z") if isinstance(value, str) else value for value in column]
+    return [value.removesuffix(b"Z") if isinstance(value, bytes) else value for value in column]
 
 
 def parse(column: Column, text: str) -> Any:

@@ -115,6 +115,28 @@ def test_nulls_in_a_key_are_not_lost(archive: sqlite3.Connection, export_archive
         assert _ids(export_archive("t", batch=batch)) == [2, 3, 5, 4, 1]
 
 
+def test_blobs_in_a_key_are_not_lost(archive: sqlite3.Connection, export_archive: Export) -> None:
+    r"""A key may be a BLOB or the text that one is written as: each record comes once, a BLOB behind all texts."""
+    archive.execute("CREATE TABLE t (k TEXT PRIMARY KEY NOT NULL, id INTEGER)")
+    archive.executemany("INSERT INTO t VALUES (?, ?)", [(b"b", 5), ("\\x62", 1), (b"a", 4), ("a", 2), ("é", 3)])
+    for batch in (1, 2, 100):
+        content = export_archive("t", batch=batch)
+        assert _ids(content) == [1, 2, 3, 4, 5]
+        assert [json.loads(line)["k"] for line in content.splitlines()] == ["\\x62", "a", "é", "\\x61", "\\x62"]
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+@pytest.mark.parametrize("type_", ["TEXT", "TIMESTAMP", "JSON", "BOOLEAN", "INTEGER"])
+def test_text_that_is_no_utf_8_is_refused_in_any_column(
+    archive: sqlite3.Connection, export_archive: Export, form: str, type_: str
+) -> None:
+    """Also where a column holds no text as a rule, and for CSV, which takes JSON as it comes."""
+    archive.execute(f"CREATE TABLE t (id INTEGER PRIMARY KEY, s {type_})")
+    archive.executemany("INSERT INTO t (s) VALUES (CAST(? AS TEXT))", [(b"[]",), (b'["\xff"]',)])
+    with pytest.raises(StoreError, match="not UTF-8"):
+        export_archive("t", form)
+
+
 def test_moments_of_many_spellings_become_one(archive: sqlite3.Connection, export_archive: Export) -> None:
     """What other programs write for a moment is the moment; what is none stays as it is stored."""
     spelt = {
