@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from evtool.errors import NamespaceNotFound
+from evtool.errors import NamespaceNotFound, StoreError
 from evtool.model import Selection
 from evtool.settings import DEFAULT_NAMESPACE
 from evtool.stores.sqlite import SQLiteStore
@@ -223,3 +223,16 @@ def test_stores_in_memory_share_nothing(tmp_path: Path, monkeypatch: pytest.Monk
         with pytest.raises(NamespaceNotFound):
             other.get_namespace("more")
     assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("column", ["data", "metadata", "stream_name", "type"])
+def test_bytes_that_are_no_text_are_not_exported(store: SQLiteStore, folder: Path, column: str) -> None:
+    """What somebody wrote around evtool, and no file could hold, ends the export instead of spoiling the file."""
+    append(store, "thing-1", 3)
+    (name,) = files(folder)
+    connection = sqlite3.connect(folder / name)
+    connection.execute(f"UPDATE messages SET {column} = CAST(x'22ff22' AS TEXT) WHERE global_position = 2")
+    connection.commit()
+    connection.close()
+    with pytest.raises(StoreError):
+        list(store.export(Selection()))

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from evtool import names, ndjson, times
+from evtool.errors import StoreError
 from evtool.model import MAX_POSITION, ExportBlock, Selection
 
 _ROWS = 1000
@@ -57,7 +58,11 @@ def export(connection: sqlite3.Connection, selection: Selection, watermark: int 
 
 
 def _block(cursor: sqlite3.Cursor) -> ExportBlock | None:
-    """The next lines; None at the end."""
+    """The next lines; None at the end.
+
+    Raises:
+        StoreError: a message is such that no file could hold it.
+    """
     parts: list[bytes] = []
     count = held = last = 0
     # few at a time, which stay in the processor's cache
@@ -69,7 +74,17 @@ def _block(cursor: sqlite3.Cursor) -> ExportBlock | None:
         held += len(parts[-1])
         count += len(rows)
         last = positions[-1]
-    return ExportBlock(b"".join(parts), count, last) if parts else None
+    if not parts:
+        return None
+    block = b"".join(parts)
+    try:
+        block.decode()
+    except UnicodeDecodeError as error:
+        raise StoreError(
+            f"a message up to the global position {last} holds bytes that are not UTF-8: no other store could hold it",
+            hint="it was written around evtool: correct it in the table",
+        ) from error
+    return ExportBlock(block, count, last)
 
 
 def _quoted(line: bytes, stream: str, type_: str) -> bytes:
