@@ -26,6 +26,7 @@ _COMMANDS = {
     "bulk": "evtool.cli.bulk.group:bulk",
     "doctor": "evtool.cli.doctor:doctor",
     "db": "evtool.cli.db:db",
+    "demo": "evtool.cli.demo:demo",
 }
 
 
