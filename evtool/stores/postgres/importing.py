@@ -29,8 +29,8 @@ _SHORT_WAIT = """
 """
 # From then on it matters how the planner goes about a query.
 _MANY = 10_000
-# A fifth of the usual sample finds the categories and their shares, in a fifth of the time: to sort JSON takes most of it,
-# and nobody asks for that. Autovacuum comes within a minute, and counts these rows as not yet looked at.
+# A fifth of the usual sample finds the categories and their shares, in a fifth of the time: most of it goes into
+# sorting JSON, which nobody asks for. Autovacuum comes within a minute, and counts these rows as not yet looked at.
 _SAMPLE = """
     SELECT set_config('default_statistics_target', '20', true)
     WHERE current_setting('default_statistics_target')::integer > 20
