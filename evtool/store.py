@@ -351,15 +351,17 @@ class Store(abc.ABC):
         """
 
     @abc.abstractmethod
-    def create_namespace(self, name: str, schema: str | None = None) -> Namespace:
+    def create_namespace(self, name: str, schema: str | None = None, *, like: str | None = None) -> Namespace:
         """Makes a namespace.
 
         Args:
             name: any text without control characters.
             schema: where it lives; None derives it from the name.
+            like: a namespace with whose messages, at their positions, it begins; None begins it empty.
 
         Raises:
             NamespaceExists: there is one of that name.
+            NamespaceNotFound: there is none to be like.
             NamespaceRefused: the name or the schema can't be used, with the reason.
         """
 

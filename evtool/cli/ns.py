@@ -37,10 +37,11 @@ def ns() -> None:
 @ns.command()
 @click.argument("name")
 @click.option("--schema", metavar="SCHEMA", help="The schema to make. [default: the name, sanitised]")
+@click.option("--like", metavar="OTHER", help="Begin with the messages of this namespace, at their positions.")
 @options.database
 @options.show_sql
-def create(name: str, schema: str | None, dsn: str | None, sql: bool) -> None:
-    """Make the namespace NAME.
+def create(name: str, schema: str | None, like: str | None, dsn: str | None, sql: bool) -> None:
+    """Make the namespace NAME, empty or as a copy of another.
 
     Its schema is NAME in lower case, with _ for everything but letters and digits. A schema that exists is refused.
 
@@ -48,7 +49,10 @@ def create(name: str, schema: str | None, dsn: str | None, sql: bool) -> None:
     Example:
       evtool ns create orders
       evtool ns create "Orders (EU)" --schema orders_eu
+      evtool ns create try-it --like debug
     """
+    if sql and like is not None:
+        raise click.UsageError("--sql and --like don't go together: messages are copied, not printed.")
     if sql:
         from evtool import namespaces
         from evtool.store import Ability
@@ -61,7 +65,7 @@ def create(name: str, schema: str | None, dsn: str | None, sql: bool) -> None:
         output.data(namespaces.creation_script(name, schema).rstrip())
         return
     with open_store(dsn) as store:
-        made = store.create_namespace(name, schema)
+        made = store.create_namespace(name, schema, like=like)
     for note in made.notes:
         output.talk(f"note: {note}")
     output.data(f'namespace "{made.name}": created (schema {made.schema})')

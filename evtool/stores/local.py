@@ -61,8 +61,8 @@ class Registry(Protocol):
     def get(self, name: str) -> Namespace:
         """One of them."""
 
-    def create(self, name: str, schema: str | None) -> Namespace:
-        """Enters one; its database is made when it is first used."""
+    def create(self, name: str, schema: str | None, like: str | None = None) -> Namespace:
+        """Enters one; its database is made when it is first used, or at once as a copy of another's."""
 
     def delete(self, name: str) -> None:
         """Removes one, with all that is in it."""
@@ -143,10 +143,10 @@ class LocalStore(Store):
         with self._translated():
             return self._registry.get(name)
 
-    def create_namespace(self, name: str, schema: str | None = None) -> Namespace:
+    def create_namespace(self, name: str, schema: str | None = None, *, like: str | None = None) -> Namespace:
         """See `Store.create_namespace`."""
         with self._translated():
-            return self._registry.create(name, schema)
+            return self._registry.create(name, schema, like)
 
     def delete_namespace(self, name: str) -> None:
         """See `Store.delete_namespace`."""

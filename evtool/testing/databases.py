@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from evtool.connecting import open_store
-from evtool.copying import copy_messages
 from evtool.errors import EvtoolError, ImportRefused
 from evtool.importing import import_file
 from evtool.settings import DEFAULT_NAMESPACE
@@ -67,16 +66,14 @@ class Databases:
         """Makes a namespace for the time of the block.
 
         Args:
-            files: exports whose messages it begins with. They are imported once and copied from then on.
+            files: exports whose messages it begins with. They are imported once, and the store copies what that made.
 
         Raises:
             ImportRefused: a file can't be imported.
         """
         name = self._name("test")
         if files:
-            template = self.store.in_namespace(self._template(files))
-            self.store.create_namespace(name)
-            copy_messages(template, self.store.in_namespace(name))
+            self.store.create_namespace(name, like=self._template(files))
         else:
             self.store.create_namespace(name)
         yield name

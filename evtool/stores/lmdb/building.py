@@ -69,7 +69,7 @@ class Building:
         with files_translated():
             self.path.rename(self._final)
             for folder in (self._final, self._final.parent):
-                _sync(folder)
+                sync(folder)
         return self._final.name
 
     def discard(self) -> None:
@@ -89,9 +89,9 @@ def remove_unfinished(beside: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _sync(folder: Path) -> None:
-    """Brings the names in a folder to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Brings a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -30,7 +30,7 @@ import lmdb
 from evtool.errors import NamespaceNotFound, NotMigrated, StoreError, StoreTimeout
 from evtool.stores.gate import Gate
 from evtool.stores.lmdb import turns
-from evtool.stores.lmdb.building import remove_unfinished
+from evtool.stores.lmdb.building import remove_unfinished, sync
 from evtool.stores.lmdb.handle import (
     DATA,
     DELETED,
@@ -128,6 +128,15 @@ class Environment:
             yield transaction
         finally:
             self._end(transaction)
+
+    def copy(self, folder: Path) -> None:
+        """Copies it into a folder that isn't there yet: one snapshot, without pages that are empty."""
+        with self.reading() as transaction, files_translated():
+            folder.mkdir()
+            assert self._handle is not None
+            self._handle.env.copy(os.fspath(folder), compact=True, txn=transaction)
+            for path in (folder / DATA, folder, folder.parent):
+                sync(path)
 
     def write(
         self, action: Callable[[Transaction], _T], *, once: bool = False, check: bool = True, keep: bool = True

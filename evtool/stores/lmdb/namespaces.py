@@ -12,6 +12,7 @@ import hashlib
 import json
 import re
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -58,6 +59,11 @@ class Database:
         self._see_to_it()
         with self._env.reading() as transaction:
             yield transaction
+
+    def copy(self, folder: Path) -> None:
+        """Copies it into a folder that isn't there yet, as it is at this moment."""
+        self._see_to_it()
+        self._env.copy(folder)
 
     def migrate(self) -> int:
         """Brings it to the newest layout, or makes it; returns the version that it had."""
@@ -112,11 +118,11 @@ class Namespaces:
         """
         return _namespace(self._find(name))
 
-    def create(self, name: str, schema: str | None) -> Namespace:
-        """Enters a namespace; its environment is made when it is first used.
+    def create(self, name: str, schema: str | None, like: str | None = None) -> Namespace:
+        """Enters a namespace; its environment is made when it is first used, or at once as a copy of another's.
 
         Raises:
-            NamespaceExists, NamespaceRefused: see `Store.create_namespace`.
+            NamespaceExists, NamespaceRefused, NamespaceNotFound: see `Store.create_namespace`.
         """
         names.check_namespace(name)
         schema = names.schema_name(name) if schema is None else names.check_schema(schema)
@@ -139,7 +145,14 @@ class Namespaces:
             transaction.put(_key(name), json.dumps(row).encode())
             transaction.put(_BY_SCHEMA + schema.encode(), name.encode())
 
-        self.registry.write(add)
+        with contextlib.ExitStack() as undo:
+            if like is not None:
+                # before anybody can find it: a crash in between leaves a folder that nobody looks for
+                folder = self.folder / row["folder"]
+                undo.callback(shutil.rmtree, folder, ignore_errors=True)
+                self.database(like).copy(folder)
+            self.registry.write(add)
+            undo.pop_all()
         return _namespace(row)
 
     def delete(self, name: str) -> None:

@@ -32,7 +32,7 @@ from evtool.model import (
 )
 from evtool.ndjson import Record
 from evtool.store import Ability, Store
-from evtool.stores.postgres import exporting, importing, parallel, registry, rows, selecting, statistics
+from evtool.stores.postgres import cloning, exporting, importing, parallel, registry, rows, selecting, statistics
 from evtool.stores.postgres.administration import PostgresAdministration
 from evtool.stores.postgres.connection import Connection, Connector
 from evtool.stores.postgres.translation import translate, translated
@@ -275,9 +275,11 @@ class PostgresStore(Store):
         with translated(), self._connector.pooled() as connection:
             return registry.get(connection, contract.namespace_to_find(name))
 
-    def create_namespace(self, name: str, schema: str | None = None) -> Namespace:
+    def create_namespace(self, name: str, schema: str | None = None, *, like: str | None = None) -> Namespace:
         """See `Store.create_namespace`."""
         with translated(), self._connector.pooled() as connection:
+            if like is not None:
+                return cloning.clone(connection, contract.namespace_to_find(like), name, schema)
             return registry.create(connection, name, schema)
 
     def delete_namespace(self, name: str) -> None:

@@ -130,6 +130,19 @@ class Database:
             self._check(connection)
             return found
 
+    def copy_to(self, other: Database) -> None:
+        """Makes another database, which nobody uses yet, what this one is at this moment.
+
+        Raises:
+            NotMigrated, DatabaseTooNew, NamespaceNotFound: the tables are not what they must be.
+            PermissionDenied, StoreUnreachable: its file can't be made.
+        """
+        with self.reading() as connection:
+            if other.path is not None:
+                _touch(other.path)
+            with other._connection() as copy:
+                connection.backup(copy)
+
     def delete(self) -> None:
         """Tells whoever has the file open that it is gone, closes it, removes it and what SQLite keeps beside it."""
         if self.path is not None and self.path.exists():

@@ -7,6 +7,7 @@ that a crash has left over is never taken for another namespace's.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 from collections.abc import Callable
@@ -55,26 +56,34 @@ class Namespaces:
         """
         return self._find(name)[0]
 
-    def create(self, name: str, schema: str | None) -> Namespace:
-        """Enters a namespace; its database is made when it is first used.
+    def create(self, name: str, schema: str | None, like: str | None = None) -> Namespace:
+        """Enters a namespace; its database is made when it is first used, or at once as a copy of another's.
 
         Raises:
-            NamespaceExists, NamespaceRefused: see `Store.create_namespace`.
+            NamespaceExists, NamespaceRefused, NamespaceNotFound: see `Store.create_namespace`.
         """
         names.check_namespace(name)
         schema = names.schema_name(name) if schema is None else names.check_schema(schema)
         created = times.render(datetime.now(UTC))
         file = f"{re.sub('[^a-z0-9_]+', '_', schema.lower())[:32]}-{secrets.token_hex(6)}{_SUFFIX}"
-        with self.registry.writing() as connection:
-            if connection.execute(_GET, (name,)).fetchone() is not None:
-                raise NamespaceExists(f'there is a namespace "{name}" already', hint="see: evtool ns list")
-            owner = connection.execute(_OWNER, (schema,)).fetchone()
-            if owner is not None:
-                raise NamespaceRefused(
-                    f"The schema {schema} belongs to the namespace '{owner[0]}'",
-                    hint="name another schema with --schema",
-                )
-            connection.execute(_ADD, (name, schema, file, created))
+        with contextlib.ExitStack() as undo:
+            if like is not None:
+                # before anybody can find it: a crash in between leaves a file that nobody looks for
+                copy = self._database(name, file)
+                undo.callback(copy.delete)
+                undo.callback(self._open.pop, file, None)
+                self.database(like).copy_to(copy)
+            with self.registry.writing() as connection:
+                if connection.execute(_GET, (name,)).fetchone() is not None:
+                    raise NamespaceExists(f'there is a namespace "{name}" already', hint="see: evtool ns list")
+                owner = connection.execute(_OWNER, (schema,)).fetchone()
+                if owner is not None:
+                    raise NamespaceRefused(
+                        f"The schema {schema} belongs to the namespace '{owner[0]}'",
+                        hint="name another schema with --schema",
+                    )
+                connection.execute(_ADD, (name, schema, file, created))
+            undo.pop_all()
         return _namespace(name, schema, created)
 
     def delete(self, name: str) -> None:
@@ -99,6 +108,9 @@ class Namespaces:
             NamespaceNotFound: there is none of that name.
         """
         _, file = self._find(name)
+        return self._database(name, file)
+
+    def _database(self, name: str, file: str) -> Database:
         found = self._open.get(file)
         if found is None:
             path = self.folder / file if self.folder else None

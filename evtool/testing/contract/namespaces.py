@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from evtool import ndjson
 from evtool.errors import NamespaceExists, NamespaceNotFound, NamespaceRefused
 from evtool.store import Store
 from evtool.testing.contract.helping import MakeNamespace, OpenStore, append, every_call, everything
@@ -28,6 +30,43 @@ def test_a_namespace_is_found_with_its_name_schema_and_time(store: Store) -> Non
     assert store.get_namespace("Facts of 1") == made
     assert made in store.list_namespaces()
     store.delete_namespace("Facts of 1")
+
+
+@pytest.mark.parametrize("count", [3, 10_500], ids=["few", "many"])
+def test_a_namespace_may_begin_as_another_is(store: Store, count: int) -> None:
+    """It has the messages at their positions, and the imports on record; from then on each goes its own way."""
+    numbers = range(1, count + 1)
+    lines = b"".join(
+        b'{"id":"00000000-0000-4000-8000-%012d","stream":"thing-%d","type":"T","pos":%d,"gpos":%d,"data":{"n": 1e2},'
+        b'"meta":null,"time":"2025-07-15T10:00:00.000001Z"}\n' % (n, n % 7, n // 7, 3 * n)
+        for n in numbers
+    )
+    store.import_batch(ndjson.read(io.BytesIO(lines)))
+    before = everything(store)
+    store.create_namespace("begun like it", like=store.namespace)
+    copy = store.in_namespace("begun like it")
+    assert everything(copy) == before
+    assert [one.imported for one in copy.import_records()] == [count]
+    append(copy, "thing-1")
+    last = copy.get_last_stream_message("thing-1")
+    assert last is not None
+    assert last.global_position > 3 * count
+    assert everything(store) == before
+    append(store, "other-1")
+    assert len(everything(copy)) == count + 1
+    store.delete_namespace("begun like it")
+
+
+def test_a_copy_of_nothing_is_refused(store: Store) -> None:
+    """Neither a namespace that isn't there, nor a name that is taken or can't be used, leaves anything behind."""
+    before = store.list_namespaces()
+    with pytest.raises(NamespaceNotFound):
+        store.create_namespace("like nothing", like="is not there")
+    with pytest.raises(NamespaceExists):
+        store.create_namespace(store.namespace, like=store.namespace)
+    with pytest.raises(NamespaceRefused):
+        store.create_namespace("a\nb", like="is not there")
+    assert store.list_namespaces() == before
 
 
 def test_a_namespace_may_be_given_a_schema(store: Store) -> None:
