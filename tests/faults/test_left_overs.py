@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -51,7 +52,10 @@ def test_an_export_that_is_told_to_end_leaves_nothing(
     begun.send_signal(signal.SIGCONT)
     _, error = begun.communicate(timeout=SECONDS)
     assert begun.returncode == 128 + number
-    assert error.splitlines()[-1].decode() == f"evtool: ended by {number.name}; nothing is half done"
+    assert json.loads(error.splitlines()[-1]) == {
+        "error": "INTERRUPTED",
+        "message": f"ended by {number.name}; nothing is half done",
+    }
     assert _names(tmp_path) == set()
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from evtool import contract, names, times
-from evtool.errors import NamespaceExists, NamespaceNotFound, NamespaceRefused
+from evtool.errors import NamespaceExists, NamespaceNotFound, NamespaceRefused, NotMigrated
 from evtool.model import Namespace
 from evtool.stores.lmdb import layout, turns
 from evtool.stores.lmdb.building import Building
@@ -69,10 +69,12 @@ class Database:
         """Brings it to the newest layout, or makes it; returns the version that it had."""
         if self._make is None:
             return self._env.migrate(create=True)
-        if self._env.version() == 0:
-            self._make(self._env)
-            return 0
-        return self._env.migrate(create=False)
+        if self._env.version() != 0:
+            # somebody may remove it at this moment, which whoever makes it is told of
+            with contextlib.suppress(NotMigrated):
+                return self._env.migrate(create=False)
+        self._make(self._env)
+        return 0
 
     def write(self, action: Callable[[Transaction], _T], *, once: bool = False, keep: bool = True) -> _T:
         """Does something in a write transaction; see `Environment.write`."""

@@ -54,9 +54,10 @@ BEGIN
     FROM jobs
     WHERE state = 'processing' AND lease_until < clock_timestamp()
       OR state = 'pending' AND run_at <= clock_timestamp()
+        -- each by its id alone: with the state among the conditions, jobs_open would be gone through for each job
         AND NOT EXISTS (
-          SELECT FROM jobs AS earlier
-          WHERE earlier.id = ANY (jobs.after) AND earlier.state IN ('pending', 'processing'))
+          SELECT FROM unnest(jobs.after) AS before
+          WHERE (SELECT earlier.state FROM jobs AS earlier WHERE earlier.id = before) IN ('pending', 'processing'))
         AND NOT EXISTS (
           SELECT FROM imports
           WHERE CASE kind
