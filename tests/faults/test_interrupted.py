@@ -208,14 +208,18 @@ def test_a_killed_export_leaves_no_file_that_looks_like_a_result(
 def test_an_interrupted_export_leaves_nothing(
     cli: Cli, wait_for: Wait, filled: bytes, tmp_path: Path, to_file: bool
 ) -> None:
-    """Ctrl-C is exit code 130 and one line; no file, and no query on the server."""
+    """Ctrl-C is exit code 130 and one line, or one event; no file, and no query on the server."""
     process = _half_export(cli, wait_for, tmp_path / "out" if to_file else None)
     process.send_signal(signal.SIGINT)
     if to_file:
         process.send_signal(signal.SIGCONT)
     error = _end(process).splitlines()
     assert process.returncode == 130
-    assert error[-1] == b"evtool: interrupted; nothing is half done"
+    if to_file:
+        said = {"error": "INTERRUPTED", "message": "interrupted; nothing is half done"}
+        assert json.loads(error[-1]) == said
+    else:
+        assert error[-1] == b"evtool: interrupted; nothing is half done"
     assert all(not text or text.startswith(b'{"exported"') for text in error[:-1])
     assert list(tmp_path.iterdir()) == []
     wait_for("")
