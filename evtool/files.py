@@ -162,7 +162,11 @@ def open_output(
         # Python has none where it was closed
         if sys.stdout is None:
             raise FileError("standard output is closed", hint="name a file with -o")
-        with _describing("standard output"), Pump(sys.stdout.buffer, compression, hashed=hashed) as pump:
+        with (
+            _describing("standard output"),
+            _whole(sys.stdout.buffer) as raw,
+            Pump(raw, compression, hashed=hashed) as pump,
+        ):
             yield pump
         return
     if not is_regular(path):
@@ -176,6 +180,20 @@ def open_output(
         Pump(file, compression, hashed=hashed) as pump,
     ):
         yield pump
+
+
+@contextlib.contextmanager
+def _whole(stream: BinaryIO) -> Iterator[BinaryIO]:
+    """The stream, buffered where Python runs with -u: for then a write may take a part of what it is given."""
+    if not isinstance(stream, io.RawIOBase):
+        yield stream
+        return
+    buffered = io.BufferedWriter(stream)
+    try:
+        yield buffered
+    finally:
+        # else the end of the buffer would be the end of standard output
+        buffered.detach()
 
 
 @contextlib.contextmanager

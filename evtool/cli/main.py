@@ -7,7 +7,7 @@ import sys
 import click
 
 from evtool import __version__
-from evtool.cli import exits, options
+from evtool.cli import exits, options, output
 from evtool.cli.lazy import LazyGroup
 
 _COMMANDS = {
@@ -55,4 +55,5 @@ def cli() -> None:
 def main() -> None:
     """The console script."""
     exits.end_orderly()
+    output.buffer_stdout()
     sys.exit(exits.run(cli))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import select
@@ -88,6 +89,17 @@ def data(text: str) -> None:
         click.echo(text)
     else:
         stream.buffer.write(text.encode(errors="surrogateescape") + b"\n")
+
+
+def buffer_stdout() -> None:
+    """Keeps lines until they are asked for, be it that Python runs with -u.
+
+    Without a buffer a line may be written in part; and by the time somebody has read it, the command would not know yet
+    that it was printed.
+    """
+    stream = sys.stdout
+    if stream is not None and isinstance(stream.buffer, io.RawIOBase) and not stream.isatty():
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(stream.buffer), stream.encoding, stream.errors)
 
 
 def flush() -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,6 +101,20 @@ def test_what_is_written_is_printed_at_once(address: str, start: Started) -> Non
     assert code == 130
     assert "to go on from here: --position 7\n" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has pipes that keep what is written apart")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_lines_are_sent_together_while_nothing_is_waited_for(address: str, unbuffered: str) -> None:
+    """Also under PYTHONUNBUFFERED: a line that is sent before it is counted would be told to come once more."""
+    # a pipe that keeps what is written apart
+    read, write = os.pipe2(os.O_DIRECT)
+    with os.fdopen(read, "rb", buffering=0) as reader:
+        with os.fdopen(write, "wb") as writer:
+            cli = Cli(address)
+            process = cli.start("tail", "--once", stdout=writer, env=cli.environment(PYTHONUNBUFFERED=unbuffered))
+        with process:
+            assert len(reader.read(65536).splitlines()) == 3
 
 
 def test_it_ends_when_nothing_comes_or_enough_came(address: str) -> None:
