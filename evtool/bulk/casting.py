@@ -59,6 +59,20 @@ _PATTERNS = {
     "bytea": r"^\\x([0-9a-fA-F]{2})*$",
     "oid": r"^(0|[1-9][0-9]{0,9})$",
 }
+# The spellings that most files keep to, of texts in UTF-8: what these match, PostgreSQL reads as the functions do.
+_DAY = rb"(?!0000)[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
+_MOMENT = _DAY + rb"[T ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?"
+_PLAINEST = {
+    "uuid": rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}",
+    "boolean": rb"true|false",
+    "bigint": rb"0|-?[1-9][0-9]{0,17}",
+    "integer": rb"0|-?[1-9][0-9]{0,8}",
+    "smallint": rb"0|-?[1-9][0-9]{0,3}",
+    "numeric": rb"-?(?:0|[1-9][0-9]{0,99})(?:\.[0-9]{1,99})?",
+    "date": _DAY,
+    "timestamp with time zone": _MOMENT + rb"Z",
+    "timestamp without time zone": _MOMENT,
+}
 _LENGTH_ONE = {"bit": 'pg_catalog."bit"', "character": "bpchar"}
 _NO_SPACE_AROUND = r"^\S(.*\S)?$"
 # Names are cut to fit, without a word.
@@ -92,21 +106,33 @@ class Cast:
         type: of the value, as PostgreSQL writes it.
         function: that makes it, and null of what is refused; None where every text is a value, even an empty one.
         definition: what makes the function, where it isn't one of `sql/bulk`.
+        plainest: the regular expression of spellings, in UTF-8, that need no function; None where there is no such one.
     """
 
     type: str
     function: sql.Composable | None = None
     definition: sql.Composed | None = None
+    plainest: bytes | None = None
 
     @property
     def plain(self) -> bool:
         """Whether every text is a value, so that an empty one is not a missing one."""
         return self.function is None
 
-    def of(self, text: sql.Composable) -> sql.Composable:
-        """The SQL of the value of a text."""
+    def of(self, text: sql.Composable, plain: sql.Composable) -> sql.Composable:
+        """The SQL of the value of a text.
+
+        Args:
+            text: it.
+            plain: whether it is known to be missing or of the plainest spelling.
+        """
         if self.function is not None:
-            return sql.SQL("{}(NULLIF({}, ''))").format(self.function, text)
+            looked_at = sql.SQL("{}(NULLIF({}, ''))").format(self.function, text)
+            if self.plainest is None:
+                return looked_at
+            return sql.SQL("CASE WHEN {} THEN NULLIF({}, '')::{} ELSE {} END").format(
+                plain, text, sql.SQL(self.type), looked_at
+            )
         return text if self.type == "text" else sql.SQL("{}::{}").format(text, sql.SQL(self.type))
 
 
@@ -123,7 +149,8 @@ def cast(type_: ColumnType, name: str) -> Cast:
     if type_.is_text and type_.name == type_.element:
         return Cast(type_.name)
     if type_.name in _FUNCTIONS:
-        return Cast(type_.name, sql.Identifier(SCHEMA, _FUNCTIONS[type_.name]))
+        function = sql.Identifier(SCHEMA, _FUNCTIONS[type_.name])
+        return Cast(type_.name, function, plainest=_PLAINEST.get(type_.name))
     # the name of the type is the server's own spelling of it; of these two it would mean a length of one
     type_name, element = type_.name, type_.name.removesuffix("[]")
     if element in _LENGTH_ONE:

@@ -247,9 +247,11 @@ class _Journey:
             records = iter(framer)
             _pass_over(records, place, digest)
             done = place.records
-            for batch, sum_ in reading.ahead(_batches(records, options.batch, digest)):
+            # rows are made beside the server's work, too
+            batches = ((batch, loader.rows(batch), sum_) for batch, sum_ in _batches(records, options.batch, digest))
+            for batch, rows, sum_ in reading.ahead(batches):
                 place = Place(place.batch + 1, place.records + len(batch), sum_)
-                outcome = self._batch(ledger, loader, Span(place, batch[0].line, batch[-1].line), batch)
+                outcome = self._batch(ledger, loader, Span(place, batch[0].line, batch[-1].line), batch, rows)
                 counts = reports.sum_of(counts, outcome)
                 self._progress(ImportProgress(resource.name, place.records, counts.rejected, input_.bytes_read(), done))
                 if (stopped := _too_many(options, counts)) is not None:
@@ -268,13 +270,15 @@ class _Journey:
         number = self._contexts[context]
         return context if number == 1 else f"{context}/{number}"
 
-    def _batch(self, ledger: Ledger, loader: Loader, span: Span, batch: Sequence[Record]) -> Outcome:
+    def _batch(
+        self, ledger: Ledger, loader: Loader, span: Span, batch: Sequence[Record], rows: Sequence[bytes]
+    ) -> Outcome:
         """Imports a batch and writes it down, in one transaction; tries again what lost against another."""
         for attempt in range(1, TRIES + 1):
             try:
                 with self._transaction():
                     ledger.hold(span.place.batch - 1)
-                    outcome = loader.load(batch)
+                    outcome = loader.load(rows)
                     ledger.record(span, outcome, loader)
             except psycopg.Error as error:
                 state = error.sqlstate or ""

@@ -16,6 +16,7 @@ from evtool.bulk.resource import Column, Reference, Resource, Unique
 
 _Sql = sql.Composable
 _COMMA = sql.SQL(", ")
+_PLAIN = sql.Identifier("_evtool_plain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class Judgement:
         return sql.SQL("\n            {} AS {}, {} AS {}").format(
             text,
             sql.Identifier(f"_evtool_t{number}"),
-            self.casts[column.name].of(text),
+            self.casts[column.name].of(text, _PLAIN),
             sql.Identifier(f"_evtool_v{number}"),
         )
 
@@ -134,6 +135,23 @@ class Judgement:
             return sql.SQL("{} AS {}").format(value, name)
         return sql.SQL("CASE WHEN {} THEN {} ELSE {} END AS {}").format(missing, default, value, name)
 
+    @property
+    def plain(self) -> bytes:
+        """The regular expression of rows of COPY's text format in which nothing is missing or of a rare spelling.
+
+        Looking at the whole row beside the server's work costs it nothing, and the server then needs to look at none of
+        these values a second time.
+        """
+        return rb"\t".join(map(self._plainest, self.given))
+
+    def _plainest(self, name: str) -> bytes:
+        column = self._resource.column(name)
+        pattern = self.casts[name].plainest
+        if pattern is not None:
+            return b"(?:%b)" % pattern if column.required else rb"(?:%b|\\N)?" % pattern
+        # what begins with a letter is not empty; what is a space in other scripts the server knows
+        return rb"[!-\[\]-~][^\t]*" if column.required else rb"[^\t]*"
+
     def _unknown(self) -> Iterator[_Sql]:
         """What isn't written is null to the rules."""
         for column in self._resource.columns:
@@ -146,7 +164,8 @@ class Judgement:
         if self.casts[column.name].plain and not column.required:
             return sql.SQL("{} IS NULL").format(text)
         if column.required:
-            return sql.SQL("(COALESCE({}, '') !~ '\\S')").format(text)
+            blank = sql.SQL("(COALESCE({}, '') !~ '\\S')").format(text)
+            return sql.SQL("(NOT {} AND {})").format(_PLAIN, blank) if column.name in self.given else blank
         return sql.SQL("COALESCE({}, '') = ''").format(text)
 
     def _checks(self) -> Iterator[Check]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -110,6 +111,7 @@ class Loader:
             typed=typed,
             suffix=str(next(_numbers)),
         )
+        self._is_plain = re.compile(self._statements.plain).fullmatch
         tables = [sql.Identifier("pg_temp", name) for name in self._statements.temporary]
         self._truncated = sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(tables))
         self._emptied = sql.SQL("; ").join(sql.SQL("DELETE FROM {}").format(table) for table in tables)
@@ -137,8 +139,11 @@ class Loader:
         """The temporary table (line bigint, errors json, raw text) of what the last batch refused."""
         return sql.Identifier("pg_temp", self._statements.rejects)
 
-    def load(self, batch: Sequence[Record]) -> Outcome:
+    def load(self, rows: Sequence[bytes]) -> Outcome:
         """Loads a batch, inside the caller's transaction.
+
+        Args:
+            rows: what `rows` has made of it.
 
         Returns:
             What became of it. Until the next batch, `rejects` has what was refused.
@@ -151,7 +156,7 @@ class Loader:
         self._loaded += 1
         with connection.cursor() as cursor:
             with cursor.copy(self._statements.copy) as copy:
-                for block in self._blocks(batch):
+                for block in rows:
                     copy.write(block)
             row = cursor.execute(self._statements.load, prepare=True).fetchone()
         assert row is not None
@@ -183,9 +188,10 @@ class Loader:
         for line, errors, raw in self._connection.execute(query):
             yield Reject(line, json.loads(errors), raw)
 
-    def _blocks(self, batch: Sequence[Record]) -> Iterator[bytes]:
-        """The records as rows of COPY's text format."""
+    def rows(self, batch: Sequence[Record]) -> list[bytes]:
+        """The records as rows of COPY's text format, in blocks: any thread may make them while a batch is loaded."""
         width = len(self._statements.given)
+        blocks: list[bytes] = []
         rows: list[bytes] = []
         held = 0
         for number, record in enumerate(batch, 1):
@@ -202,13 +208,15 @@ class Loader:
             # each tab above the separators, each backslash above the nulls is part of a value
             if b"\n" in row or b"\r" in row or row.count(b"\t") != width - 1 or row.count(b"\\") != fields.count(None):
                 row = b"\t".join([_NULL if field is None else _escape(field) for field in fields])
+            head[3:3] = [b"t" if self._is_plain(row) else b"f"]
             rows.append(b"%d\t%d\t%b\t%b\n" % (number, record.line, b"\t".join(head), row))
             held += len(rows[-1])
             if held > _COPY_BYTES:
-                yield b"".join(rows)
+                blocks.append(b"".join(rows))
                 rows.clear()
                 held = 0
-        yield b"".join(rows)
+        blocks.append(b"".join(rows))
+        return blocks
 
 
 def _escape(value: bytes) -> bytes:

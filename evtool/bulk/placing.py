@@ -55,30 +55,39 @@ class Placement(Judgement):
                 plain
             )
         return sql.SQL(
-            """{plain}
-      ON CONFLICT DO NOTHING;
-      GET DIAGNOSTICS _evtool_new = ROW_COUNT;
+            """WITH done AS (
+        {plain}
+        ON CONFLICT DO NOTHING
+        RETURNING {key}
+      )
+      SELECT n, CASE WHEN n = _evtool_accepted THEN ARRAY[]::integer[] ELSE ARRAY(
+        SELECT _evtool_n FROM {verdicts}
+        WHERE _evtool_errors = ARRAY[]::integer[] AND ({own_key}) NOT IN (SELECT {own_key} FROM done)
+      ) END
+      INTO _evtool_new, _evtool_kept_out
+      FROM (SELECT count(*) AS n FROM done) AS counted;
       _evtool_changed := 0;
       IF _evtool_new < _evtool_high - _evtool_low + 1 THEN
-        -- Who was kept out by a key, or is refused anyway, is told which of its keys others have that came before.
-        -- What this range has inserted bears the number of the same subtransaction as its verdicts.
-        _evtool_repeats := ARRAY[]::integer[];
+        -- who was kept out by a key, or is refused anyway, is told which of its keys others have that came before
         IF _evtool_new < _evtool_accepted AND EXISTS (
-          SELECT FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[] GROUP BY {key} HAVING count(*) > 1
+          SELECT FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[] GROUP BY {own_key} HAVING count(*) > 1
         ) THEN
-          _evtool_repeats := ARRAY(
+          -- Of several with a key, it may be any that went in. What this range has inserted bears the number of the same
+          -- subtransaction as its verdicts.
+          _evtool_kept_out := _evtool_kept_out || ARRAY(
             SELECT _evtool_n
             FROM (
-              SELECT _evtool_n, row_number() OVER (PARTITION BY {keys} ORDER BY _evtool_n) AS place
+              SELECT *, xmin AS _evtool_by, count(*) OVER (PARTITION BY {own_key}) AS _evtool_together,
+                row_number() OVER (PARTITION BY {keys} ORDER BY _evtool_n) AS _evtool_turn
               FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[]
-            ) AS placed
-            WHERE place > 1
+            ) AS v
+            WHERE _evtool_together > 1 AND (_evtool_turn > 1
+              OR (SELECT true FROM {target} AS t WHERE {same} AND t.xmin = v._evtool_by LIMIT 1) IS NULL)
           );
         END IF;
         UPDATE {verdicts} AS v SET _evtool_errors = v._evtool_errors || array_remove(ARRAY[{taken}]::integer[], NULL)
-        WHERE v._evtool_errors <> ARRAY[0] AND (v._evtool_errors <> ARRAY[]::integer[]
-          OR (_evtool_new < _evtool_accepted AND (v._evtool_n = ANY (_evtool_repeats)
-          OR (SELECT true FROM {target} AS t WHERE {same} AND t.xmin = v.xmin LIMIT 1) IS NULL)));
+        WHERE v._evtool_errors <> ARRAY[0]
+          AND (v._evtool_errors <> ARRAY[]::integer[] OR v._evtool_n IN (SELECT unnest(_evtool_kept_out)));
         SELECT count(*) INTO _evtool_accepted FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[];
         IF _evtool_low = _evtool_high AND _evtool_new < _evtool_accepted THEN
           -- what keeps it out is no key that is known here: this raises, and says what
@@ -90,7 +99,8 @@ class Placement(Judgement):
             plain=plain,
             target=self._self,
             verdicts=temp(self._verdicts),
-            key=_COMMA.join(self._key_of(self._resource.key)),
+            key=_COMMA.join(map(sql.Identifier, self._resource.key)),
+            own_key=_COMMA.join(self._key_of(self._resource.key)),
             keys=_COMMA.join(key for unique in self._uniques() for key in self._key_of(unique.columns)),
             taken=_COMMA.join(map(self._is_taken, self._uniques())),
             same=self._same_keys("t", "v"),

@@ -57,7 +57,7 @@ class Statements(Placement):
     @property
     def copy(self) -> sql.Composed:
         """The COPY into the staging table."""
-        columns = ["_evtool_n", "_evtool_line", "_evtool_raw", "_evtool_fault", "_evtool_note"]
+        columns = ["_evtool_n", "_evtool_line", "_evtool_raw", "_evtool_fault", "_evtool_note", "_evtool_plain"]
         if self._typed:
             columns += ["_evtool_mistyped", "_evtool_absent"]
         return sql.SQL("COPY {} ({}) FROM STDIN (ENCODING 'UTF8')").format(
@@ -80,7 +80,7 @@ class Statements(Placement):
         )
         yield sql.SQL(
             "CREATE TEMP TABLE {} (_evtool_n integer, _evtool_line bigint, _evtool_raw text, _evtool_fault text,"
-            " _evtool_note text, _evtool_mistyped text[], _evtool_absent text[], {}) ON COMMIT PRESERVE ROWS"
+            " _evtool_note text, _evtool_plain boolean, _evtool_mistyped text[], _evtool_absent text[], {}) ON COMMIT PRESERVE ROWS"
         ).format(sql.Identifier(self.staging), texts)
         values = _COMMA.join(
             sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(self.casts[name].type)) for name in self._numbers
@@ -152,8 +152,9 @@ class Statements(Placement):
         if not all(name in self._numbers for name in reference.columns):
             return sql.SQL("")
         names = [sql.Identifier(f"k{number}") for number in range(len(reference.columns))]
+        plain = sql.Identifier("s", "_evtool_plain")
         casts = [
-            sql.SQL("{} AS {}").format(self.casts[column].of(sql.Identifier("s", column)), name)
+            sql.SQL("{} AS {}").format(self.casts[column].of(sql.Identifier("s", column), plain), name)
             for column, name in zip(reference.columns, names, strict=True)
         ]
         same = [

@@ -107,6 +107,16 @@ def one_line(error: EvtoolError) -> str:
 
 def run(command: click.Command) -> int:
     """Runs the command line and returns its exit code; whatever happens is one line, and no traceback without -v."""
+    code = _run(command)
+    try:
+        output.flush()
+    except OSError:
+        # what could not be written has been told of; Python's own flush at exit must not complain a second time
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
+
+
+def _run(command: click.Command) -> int:
     try:
         result = command.main(standalone_mode=False)
         output.flush()
@@ -125,8 +135,7 @@ def run(command: click.Command) -> int:
         _show_other("INTERRUPTED", what, what)
         return SIGNALLED + _ended_by
     except BrokenPipeError:
-        # whoever read our output has seen enough, as `head` does; Python's own flush at exit must not complain
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # whoever read our output has seen enough, as `head` does
         return FAILED
     except EvtoolError as error:
         if output.is_verbose():

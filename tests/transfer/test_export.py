@@ -306,12 +306,13 @@ def test_an_output_that_can_not_be_is_one_line(cli: Cli, tmp_path: Path, path: s
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_full_disk_is_one_line(cli: Cli) -> None:
-    """On standard output and in a file; compressed and not; the hint says what to do."""
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_one_line(cli: Cli, unbuffered: str) -> None:
+    """On standard output and in a file; compressed and not; the hint says what to do; also under PYTHONUNBUFFERED."""
     cli("import", stdin=lines(range(1, 5001))).ok()
     with open("/dev/full", "wb") as full:
         for command in (["export"], ["export", "--gzip"], ["read", "--all"], ["export", "-o", "/dev/full"]):
-            process = cli.start(*command, stdout=full)
+            process = cli.start(*command, stdout=full, env=cli.environment(PYTHONUNBUFFERED=unbuffered))
             _, error = process.communicate(timeout=SECONDS)
             assert process.returncode == 1
             (text,) = error.decode().splitlines()

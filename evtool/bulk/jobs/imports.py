@@ -142,10 +142,11 @@ def _batch(hold: Hold, loader: Loader, number: int, records: Sequence[Record]) -
     """Imports a batch and enters it, in one transaction; tries again what lost against another."""
     started = time.monotonic()
     connection = hold.queue.connection
+    rows = loader.rows(records)
     for attempt in range(1, TRIES + 1):
         try:
             with connection.transaction():
-                outcome = loader.load(records)
+                outcome = loader.load(rows)
                 rejects: sql.Composable = loader.rejects_table if outcome.rejected else _NO_REJECTS
                 codes: dict[str, int] = (
                     dict(connection.execute(_CODES.format(rejects=rejects)).fetchall()) if outcome.rejected else {}

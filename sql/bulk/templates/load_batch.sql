@@ -18,7 +18,7 @@ DECLARE
   _evtool_new bigint;
   _evtool_changed bigint;
   _evtool_round bigint;
-  _evtool_repeats integer[];
+  _evtool_kept_out integer[];
   _evtool_without text[];
   _evtool_state text;
   _evtool_constraint text;
@@ -44,9 +44,9 @@ BEGIN
       SELECT _evtool_n, _evtool_row, CASE WHEN _evtool_fault IS NOT NULL THEN ARRAY[0]
           ELSE array_remove(ARRAY[{checks}]::integer[], NULL) END, {columns}
       FROM (
-        SELECT _evtool_n, _evtool_row, _evtool_fault, _evtool_mistyped, {texts}, {values}
+        SELECT _evtool_n, _evtool_row, _evtool_fault, _evtool_mistyped, _evtool_plain, {texts}, {values}
         FROM (
-          SELECT s._evtool_n, s.ctid AS _evtool_row, s._evtool_fault, s._evtool_mistyped, s._evtool_absent,
+          SELECT s._evtool_n, s.ctid AS _evtool_row, s._evtool_fault, s._evtool_mistyped, s._evtool_absent, s._evtool_plain,
             {casts}
           FROM pg_temp.{staging} AS s
           WHERE s._evtool_n BETWEEN _evtool_low AND _evtool_high
