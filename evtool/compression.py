@@ -11,10 +11,12 @@ import gzip
 import importlib
 import os
 import zlib
-from typing import Any, BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
 from evtool.errors import FileError, ImportRefused
-from evtool.ndjson import Readable
+
+if TYPE_CHECKING:
+    from evtool.ndjson import Readable
 
 # At level 1 files are as large as at 2, and at 3 it takes twice the time.
 _GZIP_LEVEL = 1

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evtool import settings
 from evtool.errors import InvalidDsn
-from evtool.store import Store
+
+if TYPE_CHECKING:
+    from evtool.store import Store
 
 _POSTGRES = re.compile(r"postgres(?:ql)?://|\s*\w+\s*=")
 _FORMS = "a DSN is postgresql://…, or libpq's key=value, or embedded:, or sqlite:///folder, or lmdb:///folder"

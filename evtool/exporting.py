@@ -73,7 +73,7 @@ def export_file(
     earlier = None if previous is None else manifests.read(previous)
     # what can't be reached at first is a wrong address more often than a lost connection: said at once
     store.get_namespace(store.namespace)
-    beside = manifests.path_beside(path) if files.is_regular(path) else None
+    beside = files.manifest_beside(path) if files.is_regular(path) else None
     kept = beside if manifest is None else manifests.place(manifest, path)
     written = _Written(progress)
     try:

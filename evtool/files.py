@@ -14,13 +14,16 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from evtool.compression import MAGIC_SIZE, Compression, Decompressed, by_content
 from evtool.errors import FileError
-from evtool.ndjson import Readable
 from evtool.pumping import Pump
 
+if TYPE_CHECKING:
+    from evtool.ndjson import Readable
+
+MANIFEST_SUFFIX = ".manifest.json"
 STANDARD = "-"
 _PARTIAL = ".part"
 
@@ -134,6 +137,12 @@ def _is_standard_output(path: str) -> bool:
         return stat.S_ISREG(status.st_mode) and os.path.samestat(status, os.stat(path))
     except (OSError, ValueError):
         return False
+
+
+def manifest_beside(path: str) -> Path:
+    """Where the manifest of an export lies, unless it is told otherwise: FILE.manifest.json beside FILE."""
+    target = target_of(path)
+    return target.with_name(target.name + MANIFEST_SUFFIX)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,6 @@ from evtool.errors import FileError, InvalidArgument, ManifestUnusable
 from evtool.model import Namespace, Selection, Watermark
 
 FORMAT = 1
-SUFFIX = ".manifest.json"
 _SEAL = "seal"
 
 
@@ -89,12 +88,6 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     started_at: str
     finished_at: str
     previous: str | None
-
-
-def path_beside(path: str) -> Path:
-    """Where the manifest of an export lies, unless it is told otherwise: FILE.manifest.json beside FILE."""
-    target = files.target_of(path)
-    return target.with_name(target.name + SUFFIX)
 
 
 def place(named: str, output: str) -> Path:
@@ -201,7 +194,7 @@ def read(path: str) -> tuple[Manifest, str]:
     except OSError as error:
         raise FileError(
             f"can't read the manifest {path}: {error.strerror or error}",
-            hint=f"it lies beside its export: FILE{SUFFIX}",
+            hint=f"it lies beside its export: FILE{files.MANIFEST_SUFFIX}",
         ) from error
     try:
         fields = json.loads(content)
@@ -231,4 +224,6 @@ def _seal(fields: dict[str, object]) -> str:
 
 
 def _unusable(path: str, what: str) -> ManifestUnusable:
-    return ManifestUnusable(f"{path} {what}", hint=f"name an export's FILE{SUFFIX}, or export everything anew")
+    return ManifestUnusable(
+        f"{path} {what}", hint=f"name an export's FILE{files.MANIFEST_SUFFIX}, or export everything anew"
+    )

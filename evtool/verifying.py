@@ -171,7 +171,7 @@ def verify_file(
 def _manifest(path: str, named: str | None) -> Manifest | None:
     """The manifest that was named, or the one beside the file; None where there is none."""
     if named is None:
-        if not Path(path).is_file() or not (beside := manifests.path_beside(path)).exists():
+        if not Path(path).is_file() or not (beside := files.manifest_beside(path)).exists():
             return None
         named = str(beside)
     return manifests.read(named)[0]

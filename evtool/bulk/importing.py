@@ -249,6 +249,9 @@ class _Journey:
             done = place.records
             # rows are made beside the server's work, too
             batches = ((batch, loader.rows(batch), sum_) for batch, sum_ in _batches(records, options.batch, digest))
+            if not self._one_transaction:
+                # what an outage of the server takes back, it takes from the ledger, too; the end waits for all of it
+                self._connection.execute("SET synchronous_commit = off")
             for batch, rows, sum_ in reading.ahead(batches):
                 place = Place(place.batch + 1, place.records + len(batch), sum_)
                 outcome = self._batch(ledger, loader, Span(place, batch[0].line, batch[-1].line), batch, rows)
@@ -258,6 +261,9 @@ class _Journey:
                     break
             else:
                 stopped = None
+            if not self._one_transaction:
+                self._connection.execute("RESET synchronous_commit")
+                ledger.settle()
             if not options.dry_run and not (options.atomic and stopped is not None):
                 # no rollback would take that back
                 loader.raise_sequences()
@@ -278,7 +284,7 @@ class _Journey:
             try:
                 with self._transaction():
                     ledger.hold(span.place.batch - 1)
-                    outcome = loader.load(rows)
+                    outcome = loader.load(rows, together=self._one_transaction)
                     ledger.record(span, outcome, loader)
             except psycopg.Error as error:
                 state = error.sqlstate or ""

@@ -180,6 +180,11 @@ class Ledger:
             for line, errors, raw in cursor.execute(_REJECTS, (self._id,)):
                 yield Reject(line, json.loads(errors), raw)
 
+    def settle(self) -> None:
+        """Waits until everything that was committed before is on disk."""
+        # a commit that has written something: it waits for all that was written before, as well
+        self._connection.execute("UPDATE evtool_bulk.imports SET source = source WHERE import_id = %s", (self._id,))
+
     def deliver(self) -> None:
         """Says that the report is out: the same command begins a new import from now on."""
         self._connection.execute(

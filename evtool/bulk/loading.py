@@ -7,9 +7,8 @@ same transaction, is theirs.
 from __future__ import annotations
 
 import itertools
-import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +20,7 @@ from evtool.bulk.catalog import BASE, ELEMENT
 from evtool.bulk.judging import Target
 from evtool.bulk.records import Record
 from evtool.bulk.resource import Reference, Resource
+from evtool.bulk.seen import Seen
 from evtool.bulk.statements import Statements
 from evtool.errors import InvalidResource, PermissionDenied, ServerUnsuitable
 from evtool.stores.postgres.connection import Connection
@@ -29,8 +29,8 @@ OWN = "_evtool_"
 """What the names of an import's own columns begin with."""
 
 _COPY_BYTES = 1 << 16
-# Truncating makes the server plan all statements anew, which takes as long as a third of a batch; deleting leaves dead
-# rows, which every look at the tables has to pass.
+# For batches of one transaction; others find the tables empty. Truncating makes the server plan all statements anew,
+# which takes as long as a third of a batch; deleting leaves dead rows, which every look at the tables has to pass.
 _EMPTIED_EVERY = 16
 _NULL = b"\\N"
 _numbers = itertools.count(1)
@@ -111,6 +111,8 @@ class Loader:
             typed=typed,
             suffix=str(next(_numbers)),
         )
+        self._seen = Seen(self._statements.file_keys)
+        self._trusting = self._statements.can_trust
         self._is_plain = re.compile(self._statements.plain).fullmatch
         tables = [sql.Identifier("pg_temp", name) for name in self._statements.temporary]
         self._truncated = sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(tables))
@@ -120,7 +122,7 @@ class Loader:
                 connection.execute(statement)
             try:
                 # nothing is staged: this only has the server read what the resource says
-                connection.execute(self._statements.load)
+                connection.execute(self._statements.load, (False,))
             except psycopg.errors.InsufficientPrivilege:
                 raise
             except psycopg.Error as error:
@@ -136,31 +138,35 @@ class Loader:
 
     @property
     def rejects_table(self) -> sql.Identifier:
-        """The temporary table (line bigint, errors json, raw text) of what the last batch refused."""
+        """The temporary table (line bigint, errors json, raw text) of what this transaction's last batch refused."""
         return sql.Identifier("pg_temp", self._statements.rejects)
 
-    def load(self, rows: Sequence[bytes]) -> Outcome:
+    def load(self, rows: Sequence[bytes], *, together: bool = False) -> Outcome:
         """Loads a batch, inside the caller's transaction.
 
         Args:
             rows: what `rows` has made of it.
+            together: whether this transaction has other batches.
 
         Returns:
-            What became of it. Until the next batch, `rejects` has what was refused.
+            What became of it. Until the next batch or the end of the transaction `rejects_table` has what was refused.
 
         Raises:
             psycopg.Error: something for which no record is to blame.
         """
         connection = self._connection
-        connection.execute(self._emptied if self._loaded % _EMPTIED_EVERY else self._truncated)
-        self._loaded += 1
+        if together:
+            connection.execute(self._emptied if self._loaded % _EMPTIED_EVERY else self._truncated)
+            self._loaded += 1
         with connection.cursor() as cursor:
             with cursor.copy(self._statements.copy) as copy:
                 for block in rows:
                     copy.write(block)
-            row = cursor.execute(self._statements.load, prepare=True).fetchone()
+            row = cursor.execute(self._statements.load, (self._trusting,), prepare=True).fetchone()
         assert row is not None
-        return Outcome(*map(int, row))
+        # who was wrong once is wrong again: the table had records, and perhaps these very ones
+        self._trusting, *counts = row
+        return Outcome(*map(int, counts))
 
     def raise_sequences(self) -> None:
         """Moves the sequences of the columns that the file has above what came, so that the next record finds room.
@@ -182,12 +188,6 @@ class Loader:
                     ).format(sequence=sql.Literal(row[0]), column=sql.Identifier(column), table=self._statements.table)
                 )
 
-    def rejects(self) -> Iterator[Reject]:
-        """What the last batch refused, in the order of its lines."""
-        query = sql.SQL("SELECT line, errors::text, raw FROM {} ORDER BY line").format(self.rejects_table)
-        for line, errors, raw in self._connection.execute(query):
-            yield Reject(line, json.loads(errors), raw)
-
     def rows(self, batch: Sequence[Record]) -> list[bytes]:
         """The records as rows of COPY's text format, in blocks: any thread may make them while a batch is loaded."""
         width = len(self._statements.given)
@@ -208,7 +208,8 @@ class Loader:
             # each tab above the separators, each backslash above the nulls is part of a value
             if b"\n" in row or b"\r" in row or row.count(b"\t") != width - 1 or row.count(b"\\") != fields.count(None):
                 row = b"\t".join([_NULL if field is None else _escape(field) for field in fields])
-            head[3:3] = [b"t" if self._is_plain(row) else b"f"]
+            is_fresh = record.fault is None and self._seen.is_new(fields)
+            head[3:3] = [b"t" if self._is_plain(row) else b"f", b"t" if is_fresh else b"f"]
             rows.append(b"%d\t%d\t%b\t%b\n" % (number, record.line, b"\t".join(head), row))
             held += len(rows[-1])
             if held > _COPY_BYTES:

@@ -9,7 +9,6 @@ from typing import Any
 
 from evtool import files
 from evtool.errors import FileError
-from evtool.manifest import path_beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class BulkManifest:
 
 def path_of(path: str) -> Path:
     """The manifest of a file."""
-    return path_beside(path)
+    return files.manifest_beside(path)
 
 
 def write(manifest: BulkManifest, path: Path) -> None:

@@ -15,6 +15,8 @@ from evtool.bulk.resource import Reference, Unique
 _Sql = sql.Composable
 _COMMA = sql.SQL(", ")
 
+_INSERT = """INSERT INTO {target} ({names}) {overriding}
+        SELECT {names} FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[]{which} ORDER BY _evtool_n"""
 # Of a range that holds more than one record its halves are tried.
 _PART = """IF _evtool_low < _evtool_high AND EXISTS (SELECT FROM {}) THEN
         RAISE EXCEPTION USING ERRCODE = 'EVT01';
@@ -34,52 +36,77 @@ class Placement(Judgement):
     def _verdicts(self) -> str:
         return f"evtool_verdicts_{self._suffix}"
 
+    @property
+    def can_trust(self) -> bool:
+        """Whether records whose keys the file has not had before may be inserted as if no other had them."""
+        known = self._resource.key and all(name in self._numbers for name in self._resource.key)
+        return bool(known) and not self._target.deferrable and not self._upsert
+
+    @property
+    def file_keys(self) -> list[list[int]]:
+        """The places in a record of the columns of each key that comes from the file."""
+        keys = [unique.columns for unique in self._uniques()] if self.can_trust else []
+        return [[self.given.index(name) for name in key] for key in keys if set(key) <= set(self.given)]
+
     def _insert(self) -> _Sql:
         """Inserts what is accepted; of several records with the same key the first.
+
+        Where ON CONFLICT is to keep someone out, the server looks for each key twice. So records whose keys are new to
+        the file are inserted as if nobody else had them, as long as nobody had.
 
         A table without a primary key has nothing by which to tell afterwards what went in: there, and
         where ON CONFLICT can't be used, the server is left to raise.
         """
-        plain = sql.SQL(
-            """INSERT INTO {target} ({names}) {overriding}
-      SELECT {names} FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[] ORDER BY _evtool_n"""
-        ).format(
-            target=self._self,
-            names=_COMMA.join(map(sql.Identifier, self._numbers)),
-            overriding=self._overriding(),
-            verdicts=temp(self._verdicts),
-        )
-        known = self._resource.key and all(name in self._numbers for name in self._resource.key)
-        if not known or self._target.deferrable:
+        names = {
+            "target": self._self,
+            "names": _COMMA.join(map(sql.Identifier, self._numbers)),
+            "overriding": self._overriding(),
+            "verdicts": temp(self._verdicts),
+        }
+
+        def inserting(which: str) -> _Sql:
+            return sql.SQL(_INSERT).format(**names, which=sql.SQL(which))
+
+        if not self.can_trust:
             return sql.SQL("{};\n      GET DIAGNOSTICS _evtool_new = ROW_COUNT;\n      _evtool_changed := 0;").format(
-                plain
+                inserting("")
             )
         return sql.SQL(
-            """WITH done AS (
-        {plain}
+            """IF _evtool_trusting THEN
+        -- raises where a key is there after all
+        {fresh};
+        GET DIAGNOSTICS _evtool_fresh = ROW_COUNT;
+      END IF;
+      WITH done AS (
+        {others}
         ON CONFLICT DO NOTHING
         RETURNING {key}
       )
-      SELECT n, CASE WHEN n = _evtool_accepted THEN ARRAY[]::integer[] ELSE ARRAY(
+      SELECT n, CASE WHEN n + _evtool_fresh = _evtool_accepted THEN ARRAY[]::integer[] ELSE ARRAY(
         SELECT _evtool_n FROM {verdicts}
-        WHERE _evtool_errors = ARRAY[]::integer[] AND ({own_key}) NOT IN (SELECT {own_key} FROM done)
+        WHERE _evtool_errors = ARRAY[]::integer[] AND NOT (_evtool_trusting AND _evtool_is_fresh)
+          AND ({own_key}) NOT IN (SELECT {own_key} FROM done)
       ) END
       INTO _evtool_new, _evtool_kept_out
       FROM (SELECT count(*) AS n FROM done) AS counted;
+      _evtool_new := _evtool_new + _evtool_fresh;
       _evtool_changed := 0;
       IF _evtool_new < _evtool_high - _evtool_low + 1 THEN
         -- who was kept out by a key, or is refused anyway, is told which of its keys others have that came before
         IF _evtool_new < _evtool_accepted AND EXISTS (
-          SELECT FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[] GROUP BY {own_key} HAVING count(*) > 1
+          SELECT FROM {verdicts}
+          WHERE _evtool_errors = ARRAY[]::integer[] AND NOT (_evtool_trusting AND _evtool_is_fresh)
+          GROUP BY {own_key} HAVING count(*) > 1
         ) THEN
-          -- Of several with a key, it may be any that went in. What this range has inserted bears the number of the same
-          -- subtransaction as its verdicts.
+          -- Of several with a key, it may be any that went in. What this range has inserted bears the number of the
+          -- same subtransaction as its verdicts.
           _evtool_kept_out := _evtool_kept_out || ARRAY(
             SELECT _evtool_n
             FROM (
               SELECT *, xmin AS _evtool_by, count(*) OVER (PARTITION BY {own_key}) AS _evtool_together,
                 row_number() OVER (PARTITION BY {keys} ORDER BY _evtool_n) AS _evtool_turn
-              FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[]
+              FROM {verdicts}
+              WHERE _evtool_errors = ARRAY[]::integer[] AND NOT (_evtool_trusting AND _evtool_is_fresh)
             ) AS v
             WHERE _evtool_together > 1 AND (_evtool_turn > 1
               OR (SELECT true FROM {target} AS t WHERE {same} AND t.xmin = v._evtool_by LIMIT 1) IS NULL)
@@ -91,12 +118,14 @@ class Placement(Judgement):
         SELECT count(*) INTO _evtool_accepted FROM {verdicts} WHERE _evtool_errors = ARRAY[]::integer[];
         IF _evtool_low = _evtool_high AND _evtool_new < _evtool_accepted THEN
           -- what keeps it out is no key that is known here: this raises, and says what
-          {plain};
+          {all};
           GET DIAGNOSTICS _evtool_new = ROW_COUNT;
         END IF;
       END IF;"""
         ).format(
-            plain=plain,
+            fresh=inserting(" AND _evtool_is_fresh"),
+            others=inserting(" AND NOT (_evtool_trusting AND _evtool_is_fresh)"),
+            all=inserting(""),
             target=self._self,
             verdicts=temp(self._verdicts),
             key=_COMMA.join(map(sql.Identifier, self._resource.key)),

@@ -42,11 +42,15 @@ class Record(NamedTuple):
 
 def size(record: Record) -> int:
     """About how many bytes a record takes."""
-    return len(record.raw) if record.raw is not None else sum(len(field or b"") for field in record.fields)
+    if record.raw is not None:
+        return len(record.raw)
+    fields = record.fields
+    return sum(map(len, [field or b"" for field in fields] if None in fields else fields))  # type: ignore[arg-type]
 
 
 def content(record: Record) -> bytes:
     """The text of a record, with a newline."""
     if record.raw is not None:
         return record.raw + b"\n"
-    return b",".join([field or b"" for field in record.fields]) + b"\n"
+    fields = record.fields
+    return b",".join([field or b"" for field in fields] if None in fields else fields) + b"\n"  # type: ignore[arg-type]

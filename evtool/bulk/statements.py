@@ -57,7 +57,15 @@ class Statements(Placement):
     @property
     def copy(self) -> sql.Composed:
         """The COPY into the staging table."""
-        columns = ["_evtool_n", "_evtool_line", "_evtool_raw", "_evtool_fault", "_evtool_note", "_evtool_plain"]
+        columns = [
+            "_evtool_n",
+            "_evtool_line",
+            "_evtool_raw",
+            "_evtool_fault",
+            "_evtool_note",
+            "_evtool_plain",
+            "_evtool_is_fresh",
+        ]
         if self._typed:
             columns += ["_evtool_mistyped", "_evtool_absent"]
         return sql.SQL("COPY {} ({}) FROM STDIN (ENCODING 'UTF8')").format(
@@ -67,7 +75,7 @@ class Statements(Placement):
     @property
     def load(self) -> sql.Composed:
         """The call that gives the staged records their verdicts and inserts the good ones."""
-        return sql.SQL("SELECT * FROM {}()").format(self._function)
+        return sql.SQL("SELECT * FROM {}(%s)").format(self._function)
 
     @property
     def _function(self) -> _Sql:
@@ -80,17 +88,18 @@ class Statements(Placement):
         )
         yield sql.SQL(
             "CREATE TEMP TABLE {} (_evtool_n integer, _evtool_line bigint, _evtool_raw text, _evtool_fault text,"
-            " _evtool_note text, _evtool_plain boolean, _evtool_mistyped text[], _evtool_absent text[], {}) ON COMMIT PRESERVE ROWS"
+            " _evtool_note text, _evtool_plain boolean, _evtool_is_fresh boolean, _evtool_mistyped text[],"
+            " _evtool_absent text[], {}) ON COMMIT DELETE ROWS"
         ).format(sql.Identifier(self.staging), texts)
         values = _COMMA.join(
             sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(self.casts[name].type)) for name in self._numbers
         )
         yield sql.SQL(
-            "CREATE TEMP TABLE {} (_evtool_n integer, _evtool_row tid, _evtool_errors integer[], {})"
-            " ON COMMIT PRESERVE ROWS"
+            "CREATE TEMP TABLE {} (_evtool_n integer, _evtool_row tid, _evtool_is_fresh boolean,"
+            " _evtool_errors integer[], {}) ON COMMIT DELETE ROWS"
         ).format(sql.Identifier(self._verdicts), values)
         yield from self._indexes()
-        yield sql.SQL("CREATE TEMP TABLE {} (line bigint, errors json, raw text) ON COMMIT PRESERVE ROWS").format(
+        yield sql.SQL("CREATE TEMP TABLE {} (line bigint, errors json, raw text) ON COMMIT DELETE ROWS").format(
             sql.Identifier(self.rejects)
         )
         rows = [(0, None, None, None), *((one.number, one.field, one.code, one.message) for one in self.checks)]
@@ -104,7 +113,8 @@ class Statements(Placement):
         # What the table's own triggers and defaults call is looked for where the role's other programs find it.
         yield sql.SQL("SELECT set_config('search_path', {}, true)").format(sql.Literal(self._target.path))
         yield sql.SQL(
-            "CREATE FUNCTION {}(OUT _evtool_sum_total bigint, OUT _evtool_sum_accepted bigint,"
+            "CREATE FUNCTION {}(INOUT _evtool_trusting boolean,"
+            " OUT _evtool_sum_total bigint, OUT _evtool_sum_accepted bigint,"
             " OUT _evtool_sum_inserted bigint, OUT _evtool_sum_updated bigint,"
             " OUT _evtool_sum_rejected bigint, OUT _evtool_sum_errors bigint) LANGUAGE plpgsql"
             " SET search_path FROM CURRENT"
@@ -137,6 +147,7 @@ class Statements(Placement):
                     for one in self.checks
                     if one.failed is not None
                 ),
+                faulty=self._faulty(),
                 lock_parents=sql.SQL("").join(map(self._lock, self._resource.references)),
                 part=sql.SQL("").join(self._parted()),
                 load=self._replace() if self._upsert else self._insert(),
@@ -144,6 +155,11 @@ class Statements(Placement):
             )
             .as_string()
         )
+
+    def _faulty(self) -> _Sql:
+        """Whether any of the checks finds something: most records are done with that."""
+        found = [sql.SQL("({})").format(one.failed) for one in self.checks if one.failed is not None]
+        return sql.SQL("\n          OR ").join(found) if found else sql.SQL("false")
 
     def _lock(self, reference: Reference) -> _Sql:
         """Locks the parents of a range, in the order of their keys, so that two imports can't wait for each other."""

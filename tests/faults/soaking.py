@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from evtool import manifest
+from evtool import files, manifest
 from evtool.exporting import export_file
 from evtool.model import Selection
 from evtool.testing.contract.helping import file_of
@@ -251,7 +251,7 @@ class _Export(_Run):
     def contents(self) -> bytes:
         """What the file holds. A manifest beside it is its own, or there is none."""
         content = self.target.read_bytes()
-        beside = manifest.path_beside(str(self.target))
+        beside = files.manifest_beside(str(self.target))
         if beside.exists():
             own = manifest.read(str(beside))[0].sha256 == hashlib.sha256(content).hexdigest()
             self.promise(own, "the manifest beside the file is another's")

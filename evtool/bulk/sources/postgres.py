@@ -21,7 +21,7 @@ from evtool.bulk.sources.source import Block, Estimate, Request
 from evtool.bulk.writers import Format
 from evtool.errors import EvtoolError, InvalidArgument, PermissionDenied, StoreError
 from evtool.stores.postgres.connection import Connection, Connector
-from evtool.stores.postgres.exporting import Row, rows_of
+from evtool.stores.postgres.copying import Row, rows_of
 from evtool.stores.postgres.translation import one_line, translate
 
 SETTINGS = """

@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 from evtool.bulk.kinds import Kind
 from evtool.bulk.selecting import Column
 from evtool.bulk.writers import Format, frame
-from evtool.stores.postgres.copying import DELIMITER, QUOTE
-from evtool.stores.postgres.exporting import Row, unquoted
+from evtool.stores.postgres.copying import DELIMITER, QUOTE, Row, unquoted
 
 Fields = list[bytes]
 

@@ -17,7 +17,19 @@ from evtool.errors import StoreError
 from evtool.model import ExportBlock
 from evtool.progress import EVERY
 from evtool.stores.postgres.connection import Connection
-from evtool.stores.postgres.copying import COLUMNS, DELIMITER, FORMAT, POSITION, QUOTE, STREAM, TIME, TYPE
+from evtool.stores.postgres.copying import (
+    COLUMNS,
+    DELIMITER,
+    FORMAT,
+    POSITION,
+    QUOTE,
+    STREAM,
+    TIME,
+    TYPE,
+    Row,
+    rows_of,
+    unquoted,
+)
 
 _HOLD = "LOCK TABLE {messages} IN ACCESS SHARE MODE"
 _REPLACED = "SELECT EXISTS (SELECT FROM {imports} WHERE number > {last} AND replaced)"
@@ -36,8 +48,6 @@ _BLOCK_BYTES = 1 << 15
 # libpq reads as much from the socket as its buffer has room for: 16 kB, until a single row needs more. With room for
 # all that the socket holds, an export waits for the server a tenth as often, and takes a fifth less of the processor.
 _WIDEN = "SELECT repeat(' ', 262144)"
-
-Row = bytes | bytearray | memoryview
 
 
 @contextlib.contextmanager
@@ -91,28 +101,6 @@ def lines(connection: Connection, query: sql.Composed) -> Iterator[ExportBlock]:
         yield from _blocks(rows_of(connection, rows))
 
 
-def rows_of(connection: Connection, copy: psycopg.Copy) -> Iterator[Row]:
-    """The rows of a COPY, as iterating over it would give them, in half the time.
-
-    What libpq has in memory is taken from it at once; psycopg does the waiting for more, and with it Ctrl-C.
-    """
-    take = connection.pgconn.get_copy_data
-    while True:
-        size, row = take(1)
-        if size > 0:
-            yield row
-        elif size < 0:
-            break
-        elif waited := copy.read():
-            yield waited
-        else:
-            return
-    # all of them, for the connection counts as busy until the last has been taken
-    for result in list(iter(connection.pgconn.get_result, None)):
-        if result.status != psycopg.pq.ExecStatus.COMMAND_OK:
-            raise psycopg.errors.error_from_result(result)
-
-
 def _blocks(rows: Iterable[Row]) -> Iterator[ExportBlock]:
     """Rows of the COPY as lines: a block at every thousandth, and before it where rows are large."""
     count = held = 0
@@ -143,25 +131,6 @@ def _block(rows: list[Row]) -> ExportBlock:
             fields[column::COLUMNS] = [_escape(name) for name in fields[column::COLUMNS]]
     fields[TIME::COLUMNS] = _iso(fields[TIME::COLUMNS], fields[POSITION::COLUMNS])
     return ExportBlock(_LINE * len(rows) % tuple(fields), len(rows), int(fields[POSITION - COLUMNS]))
-
-
-def unquoted(row: bytes) -> list[bytes]:
-    """The fields of a row in which a name holds a quote, a delimiter or a line break, or is the word null."""
-    fields = []
-    rest = row[:-1] + DELIMITER
-    while rest:
-        if rest[:1] != QUOTE:
-            field, _, rest = rest.partition(DELIMITER)
-        else:
-            end = 1
-            while True:
-                end = rest.index(QUOTE, end)
-                if rest[end + 1 : end + 2] != QUOTE:
-                    break
-                end += 2
-            field, rest = rest[1:end].replace(QUOTE * 2, QUOTE), rest[end + 2 :]
-        fields.append(field)
-    return fields
 
 
 def _escape(text: bytes) -> bytes:

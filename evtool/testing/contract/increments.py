@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from evtool import manifest as manifests
+from evtool import files
 from evtool.errors import IncrementRefused, InvalidArgument
 from evtool.exporting import export_file
 from evtool.imports import ImportPlan
@@ -139,7 +139,7 @@ def test_an_import_below_the_watermark_is_refused_by_its_name(store: Store, tmp_
     assert "import number 3 of late.ndjson at " in refused.value.message
     assert "global positions 50 to 200, and the earlier export ended at 103" in refused.value.message
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        f"{number}.ndjson{suffix}" for number in (0, 1) for suffix in ("", manifests.SUFFIX)
+        f"{number}.ndjson{suffix}" for number in (0, 1) for suffix in ("", files.MANIFEST_SUFFIX)
     )
     afresh = Chain(store, tmp_path)
     assert afresh.take() == 6
@@ -187,4 +187,4 @@ def test_another_namespace_is_refused(store: Store, make_namespace: MakeNamespac
     other.import_batch(records(content))
     with pytest.raises(IncrementRefused, match="made at "):
         chain.take()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.ndjson", f"0.ndjson{manifests.SUFFIX}"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.ndjson", f"0.ndjson{files.MANIFEST_SUFFIX}"]

@@ -15,6 +15,7 @@ DECLARE
   _evtool_high integer;
   _evtool_retried integer[] := ARRAY[]::integer[];
   _evtool_accepted bigint;
+  _evtool_fresh bigint;
   _evtool_new bigint;
   _evtool_changed bigint;
   _evtool_round bigint;
@@ -40,13 +41,15 @@ BEGIN
     BEGIN
       -- whoever deletes a parent now waits until this batch is in, or was before us and the parent is not found
       {lock_parents}
-      INSERT INTO pg_temp.{verdicts} (_evtool_n, _evtool_row, _evtool_errors, {columns})
-      SELECT _evtool_n, _evtool_row, CASE WHEN _evtool_fault IS NOT NULL THEN ARRAY[0]
-          ELSE array_remove(ARRAY[{checks}]::integer[], NULL) END, {columns}
+      INSERT INTO pg_temp.{verdicts} (_evtool_n, _evtool_row, _evtool_is_fresh, _evtool_errors, {columns})
+      SELECT _evtool_n, _evtool_row, _evtool_is_fresh, CASE WHEN _evtool_fault IS NOT NULL THEN ARRAY[0]
+          WHEN {faulty} THEN array_remove(ARRAY[{checks}]::integer[], NULL)
+          ELSE ARRAY[]::integer[] END, {columns}
       FROM (
-        SELECT _evtool_n, _evtool_row, _evtool_fault, _evtool_mistyped, _evtool_plain, {texts}, {values}
+        SELECT _evtool_n, _evtool_row, _evtool_fault, _evtool_mistyped, _evtool_plain, _evtool_is_fresh, {texts}, {values}
         FROM (
           SELECT s._evtool_n, s.ctid AS _evtool_row, s._evtool_fault, s._evtool_mistyped, s._evtool_absent, s._evtool_plain,
+            s._evtool_is_fresh,
             {casts}
           FROM pg_temp.{staging} AS s
           WHERE s._evtool_n BETWEEN _evtool_low AND _evtool_high
@@ -55,6 +58,7 @@ BEGIN
         OFFSET 0
       ) AS record;
       SELECT count(*) INTO _evtool_accepted FROM pg_temp.{verdicts} WHERE _evtool_errors = ARRAY[]::integer[];
+      _evtool_fresh := 0;
       {part}{load}
       IF _evtool_new + _evtool_changed <> _evtool_accepted THEN
         RAISE EXCEPTION 'a trigger or a rule of the table kept the record out'
@@ -84,6 +88,11 @@ BEGIN
           AND NOT (_evtool_state = '42501' AND row_security_active({target}::regclass))) THEN
           -- a policy of the table speaks of the record, and the right to insert was looked at before
           RAISE;
+        ELSIF _evtool_trusting THEN
+          -- perhaps a record has a key that is new to the file and not to the table
+          _evtool_trusting := false;
+          _evtool_lows := _evtool_lows || _evtool_low;
+          _evtool_highs := _evtool_highs || _evtool_high;
         ELSIF left(_evtool_state, 2) = '23' AND _evtool_low < _evtool_high
           AND NOT _evtool_low = ANY (_evtool_retried) THEN
           -- perhaps another session was quicker: then the verdicts, taken anew, see what it did

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from evtool.bulk.catalog import from_catalog
 from evtool.bulk.importing import ImportOptions, Source, import_files
+from evtool.bulk.seen import Seen
 from evtool.errors import InvalidResource
 from tests.bulk.imports.conftest import Shop, resource
 
@@ -65,24 +66,42 @@ records = st.lists(
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=records, there=records, batch=st.integers(1, 13))
+@given(rows=records, there=records, batch=st.integers(1, 13), new=st.sampled_from([None, True, False]))
 def test_records_are_judged_as_if_one_came_after_the_other(
-    shop: Shop, rows: list[tuple[str, str, str]], there: list[tuple[str, str, str]], batch: int
+    shop: Shop, rows: list[tuple[str, str, str]], there: list[tuple[str, str, str]], batch: int, new: bool | None
 ) -> None:
-    """Only what is accepted claims its keys; the verdicts are those of a reader of one line at a time."""
+    """Only what is accepted claims its keys; the verdicts are those of a reader of one line at a time.
+
+    That holds, too, where the client takes every key for new to the file, or none.
+    """
     name, described = things(shop)
     ids: set[str] = set()
     slugs: set[str] = set()
     for content in (there, rows):
         text = HEADER + "".join(",".join(row) + "\n" for row in content)
         wanted = expected(content, ids, slugs)
-        imported = shop.load(described, text.encode(), batch=batch)  # type: ignore[arg-type]
+        with pytest.MonkeyPatch.context() as patch:
+            if new is not None:
+                patch.setattr(Seen, "is_new", lambda *_: new)
+            imported = shop.load(described, text.encode(), batch=batch)  # type: ignore[arg-type]
         assert {line: sorted(codes) for line, codes in imported.codes.items()} == {
             line: sorted(codes) for line, codes in wanted.items()
         }
     assert {str(one) for one in shop.values(f"SELECT id FROM {name}")} == ids
     assert {one.lower() for one in shop.values(f"SELECT slug FROM {name}")} == slugs
     shop.run(f"DROP TABLE {name}")
+
+
+def test_a_key_that_the_file_has_not_had_may_be_in_the_table(shop: Shop) -> None:
+    """In another spelling, or of a batch in the middle of the file: told where it is, and who comes after gets in."""
+    resource = shop.table("id uuid PRIMARY KEY, n numeric UNIQUE")
+    shop.run("INSERT INTO things VALUES ('0b1e6d3c-7f1a-4a57-9d35-9f6f0c2b1a05', 500.0)")
+    ids = [f"0B1E6D3C-7F1A-4A57-9D35-9F6F0C2B1A{number:02}" for number in range(12)]
+    rows = [f"{id_},{number}" for number, id_ in enumerate(ids)]
+    rows[8:8] = ["0b1e6d3c-7f1a-4a57-9d35-9f6f0c2b1a99,500", "0b1e6d3c-7f1a-4a57-9d35-9f6f0c2b1a98,7.00"]
+    imported = shop.load(resource, "\n".join(["id,n", *rows]).encode(), "file.csv", batch=3)
+    assert imported.codes == {7: ["duplicate_id"], 10: ["duplicate_n"], 11: ["duplicate_n"]}
+    assert shop.values("SELECT count(*) FROM things") == [12]
 
 
 def test_email_is_compared_without_case(shop: Shop) -> None:

@@ -29,9 +29,18 @@ USUAL = {
 
 
 def _days() -> list[str]:
-    days = [f"{year}-{month:02}-{day:02}" for year in ("0000", "0001", "1900", "2024") for month in range(14) for day in range(33)]
+    days = [
+        f"{year}-{month:02}-{day:02}"
+        for year in ("0000", "0001", "1900", "2024")
+        for month in range(14)
+        for day in range(33)
+    ]
     clocks = [f"{hour:02}:{minute:02}:{minute:02}" for hour in (0, 23, 24, 25) for minute in (0, 59, 60)]
-    return [*days, *(f"{day}T00:00:00Z" for day in days), *(f"2024-01-01T{clock}{end}" for clock in clocks for end in ("", "Z", ".5Z"))]
+    return [
+        *days,
+        *(f"{day}T00:00:00Z" for day in days),
+        *(f"2024-01-01T{clock}{end}" for clock in clocks for end in ("", "Z", ".5Z")),
+    ]
 
 
 @pytest.mark.parametrize("type_", USUAL)
