@@ -263,7 +263,8 @@ class _Transfer:
 
 
 def _run(command: Sequence[str], stdout: int = subprocess.DEVNULL) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(_ROOT), "EVTOOL_NAMESPACE": ""}
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment = {**kept, "PYTHONPATH": str(_ROOT), "EVTOOL_NAMESPACE": ""}
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, env=environment, check=False
     )
