@@ -20,6 +20,8 @@ from evtool.errors import ImportRefused
 from evtool.model import MAX_POSITION, Message, NewMessage
 
 BLOCK_BYTES = 1 << 18
+# Lines that are read together. The server must not run out of rows meanwhile: a socket holds about three times as much.
+_LINES_BYTES = 1 << 16
 MAX_LINE_BYTES = 1 << 28
 """256 MiB: jsonb takes no longer value, so no longer line can be a message."""
 
@@ -218,7 +220,7 @@ def _blocks(stream: Readable) -> Iterator[list[bytes]]:
     parts: list[bytes] = []
     held = 0
     first = True
-    while block := stream.read(BLOCK_BYTES):
+    while block := stream.read(_LINES_BYTES):
         if first:
             block = block.removeprefix(_BOM)
             first = False

@@ -33,24 +33,26 @@ _EARLIER = 20_000
 def measure(
     dsn: str, server: sides.Server, groups: Sequence[str], *, count: int, rounds: int, sizes: Sequence[int]
 ) -> Iterator[Row]:
-    """The rows of the groups import, export and memory.
+    """The rows of the groups import, import-options, export and memory.
 
     Args:
         dsn: a database of ours, with nothing in it that is needed.
         server: for its psql.
-        groups: those of "import", "export", "memory" that are wanted.
+        groups: those of "import", "import-options", "export", "memory" that are wanted.
         count: how many events are imported and exported.
         rounds: how many times.
         sizes: how many events there are when memory is measured.
     """
     with tempfile.TemporaryDirectory(prefix="evtool-benchmark-") as folder:
-        if "import" in groups or "export" in groups:
+        if {"import", "import-options", "export"} & {*groups}:
             say(f"export and import of {count:,} events")
             bench = _Transfer(dsn, server, Path(folder), count)
             if "export" in groups:
                 yield from bench.exports(rounds)
             if "import" in groups:
                 yield from bench.imports(rounds)
+            if "import-options" in groups:
+                yield from bench.options(rounds)
         for size in sizes if "memory" in groups else ():
             say(f"memory at {size:,} events")
             yield from _Transfer(dsn, server, Path(folder), size).memory()
@@ -174,14 +176,14 @@ class _Transfer:
             side = r"psql, \copy into the same indexed table"
             note = "the start of the process included on both sides; evtool reads and checks NDJSON"
             yield compared(what, "events/s", samples, side=side, target=target, higher_is_better=True, note=note)
-        yield from self._ways(rounds)
         for schema in names:
             self._new_namespace(schema)
         self._lines.unlink()
         self._rows.unlink()
 
-    def _ways(self, rounds: int) -> Iterator[Row]:
+    def options(self, rounds: int) -> Iterator[Row]:
         """Rows on the other ways in, each against an import of the same file into an empty namespace."""
+        self._evtool("export", "-n", _SOURCE, "-o", str(self._lines))
         options = {
             "--on-conflict skip, nothing is there": ["--on-conflict", "skip"],
             "--on-conflict skip, all is there": ["--on-conflict", "skip"],
@@ -206,6 +208,9 @@ class _Transfer:
             )
             what = f"import of {self._count:,} events, {name}"
             yield compared(what, "events/s", samples, side="without", target=None, higher_is_better=True)
+        for schema in (_OURS, _OTHER):
+            self._new_namespace(schema)
+        self._lines.unlink()
 
     def memory(self) -> Iterator[Row]:
         """Rows on peak memory."""
