@@ -21,7 +21,7 @@ from evtool.bulk.sources.source import Block, Estimate, Request
 from evtool.bulk.writers import Format
 from evtool.errors import EvtoolError, InvalidArgument, PermissionDenied, StoreError
 from evtool.stores.postgres.connection import Connection, Connector
-from evtool.stores.postgres.copying import Row, rows_of
+from evtool.stores.postgres.copying import batches_of
 from evtool.stores.postgres.translation import one_line, translate
 
 SETTINGS = """
@@ -213,7 +213,7 @@ class PostgresSource:
         copy = queries.records(self._found[plan.table.name], plan, format)
         make = maker(plan.columns, format)
         with _translated(), self._connection.cursor() as cursor, cursor.copy(copy) as out:
-            for rows in _batches(rows_of(self._connection, out), batch):
+            for rows in batches_of(self._connection, out, batch, _BLOCK_BYTES):
                 yield Block(len(rows), make(rows))
 
     def raw(self, plan: Plan) -> Iterator[bytes]:
@@ -230,7 +230,7 @@ class PostgresSource:
         )
         copy = sql.SQL("COPY ({}) TO STDOUT (FORMAT text, ENCODING 'UTF8')").format(query)
         with _translated(), self._connection.cursor() as cursor, cursor.copy(copy) as out:
-            for rows in _batches(rows_of(self._connection, out), _RAW_ROWS):
+            for rows in batches_of(self._connection, out, _RAW_ROWS, _BLOCK_BYTES):
                 yield b"".join(rows)
 
     def all(self, query: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -261,21 +261,6 @@ class PostgresSource:
             "id": taken[0],
             "taken_at": times.render(taken[1]),
         }
-
-
-def _batches(rows: Iterator[Row], batch: int) -> Iterator[list[Row]]:
-    """Rows, some at a time."""
-    held = 0
-    block: list[Row] = []
-    for row in rows:
-        block.append(row)
-        held += len(row)
-        if len(block) >= batch or held >= _BLOCK_BYTES:
-            yield block
-            block = []
-            held = 0
-    if block:
-        yield block
 
 
 @contextlib.contextmanager

@@ -26,22 +26,41 @@ STREAM, TYPE, POSITION, DATA, META, TIME = 1, 2, 4, 5, 6, 7
 Row = bytes | bytearray | memoryview
 
 
-def rows_of(connection: Connection, copy: psycopg.Copy) -> Iterator[Row]:
-    """The rows of a COPY, as iterating over it would give them, in half the time.
+def batches_of(connection: Connection, copy: psycopg.Copy, every: int, most_bytes: int) -> Iterator[list[Row]]:
+    """The rows of a COPY, some at a time, in less than half the time that iterating over it takes.
 
     What libpq has in memory is taken from it at once; psycopg does the waiting for more, and with it Ctrl-C.
+
+    Args:
+        connection: which the COPY is on.
+        copy: it.
+        every: a batch ends at each multiple of so many rows,
+        most_bytes: or earlier, with the row that makes it so large.
     """
     take = connection.pgconn.get_copy_data
+    row: Row
+    batch: list[Row] = []
+    room = every
+    free = most_bytes
     while True:
         size, row = take(1)
-        if size > 0:
-            yield row
-        elif size < 0:
+        if size < 0:
             break
-        elif waited := copy.read():
-            yield waited
-        else:
-            return
+        if size == 0:
+            row = copy.read()
+            if not row:
+                break
+            size = len(row)
+        batch.append(row)
+        room -= 1
+        free -= size
+        if room == 0 or free <= 0:
+            yield batch
+            batch = []
+            room = room or every
+            free = most_bytes
+    if batch:
+        yield batch
     # all of them, for the connection counts as busy until the last has been taken
     for result in list(iter(connection.pgconn.get_result, None)):
         if result.status != psycopg.pq.ExecStatus.COMMAND_OK:

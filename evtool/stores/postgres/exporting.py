@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import psycopg
 from psycopg import sql
@@ -27,7 +27,7 @@ from evtool.stores.postgres.copying import (
     TIME,
     TYPE,
     Row,
-    rows_of,
+    batches_of,
     unquoted,
 )
 
@@ -98,23 +98,8 @@ def lines(connection: Connection, query: sql.Composed) -> Iterator[ExportBlock]:
     """
     connection.execute(_WIDEN)
     with connection.cursor() as cursor, cursor.copy(sql.SQL("COPY ({}) TO STDOUT {}").format(query, FORMAT)) as rows:
-        yield from _blocks(rows_of(connection, rows))
-
-
-def _blocks(rows: Iterable[Row]) -> Iterator[ExportBlock]:
-    """Rows of the COPY as lines: a block at every thousandth, and before it where rows are large."""
-    count = held = 0
-    block: list[Row] = []
-    for row in rows:
-        block.append(row)
-        held += len(row)
-        if held >= _BLOCK_BYTES or len(block) + count == EVERY:
-            count = (count + len(block)) % EVERY
-            yield _block(block)
-            block.clear()
-            held = 0
-    if block:
-        yield _block(block)
+        # a block at every thousandth, and before it where rows are large
+        yield from map(_block, batches_of(connection, rows, EVERY, _BLOCK_BYTES))
 
 
 def _block(rows: list[Row]) -> ExportBlock:

@@ -11,7 +11,9 @@ import psycopg
 import pytest
 
 from evtool.bulk.importing import ImportOptions, Source, described, import_files
-from evtool.errors import InputDiffers, WriteConflict
+from evtool.bulk.reports import ImportReport
+from evtool.embedded import EmbeddedServer
+from evtool.errors import InputDiffers, StoreUnreachable, WriteConflict
 from tests.bulk.imports.conftest import Shop
 from tests.cli.running import SECONDS, Cli
 
@@ -213,3 +215,34 @@ def test_a_table_that_was_made_anew_is_another(shop: Shop, command: list[str]) -
     done = Cli(shop.dsn)(*command)
     assert "interrupted" not in done.err
     complete(shop, done.out)
+
+
+def test_an_outage_takes_back_nothing_that_was_reported(tmp_path: Path) -> None:
+    """Batches don't wait for the disk, but what is reported is on it: a server that crashes right then has all of it."""
+    server = EmbeddedServer(tmp_path / "server")
+    server.start()
+    try:
+        with psycopg.connect(server.dsn, autocommit=True) as session:
+            # so long that nobody else writes out what was committed
+            session.execute("ALTER SYSTEM SET wal_writer_delay = '10s'")
+            session.execute("SELECT pg_reload_conf()")
+            session.execute("CREATE TABLE public.things (id integer PRIMARY KEY)")
+        path = tmp_path / "things.csv"
+        path.write_text("id\n" + "".join(f"{number}\n" for number in range(1000)))
+        resource = described(server.dsn, "things", schema="public")
+        reported = []
+
+        def crash(reports: list[ImportReport]) -> None:
+            reported.extend(reports)
+            server.stop("immediate")
+
+        with pytest.raises(StoreUnreachable):
+            import_files(server.dsn, [Source(resource, (str(path),))], ImportOptions(batch=100), on_report=crash)
+        server.start()
+        assert [one.inserted for one in reported] == [1000]
+        with psycopg.connect(server.dsn) as session:
+            assert session.execute("SELECT count(*) FROM public.things").fetchone() == (1000,)
+            batches = session.execute("SELECT count(*), max(last_record) FROM evtool_bulk.batches").fetchone()
+            assert batches == (10, 1000)
+    finally:
+        server.stop("immediate")
