@@ -49,8 +49,19 @@ def _plain(column: Values) -> Sequence[bytes]:
     joined = b"\0".join(column)
     require_utf8(joined)
     if b'"' in joined or b"," in joined or b"\n" in joined or b"\r" in joined or b"" in column:
-        return [csv_quoted(field) for field in column]
+        return _quoted(column, joined)
     return column
+
+
+def _quoted(column: Sequence[bytes], joined: bytes) -> Sequence[bytes]:
+    """What `csv_quoted` makes of each, with the quotes doubled in all of them at one go."""
+    if joined.count(b"\0") != len(column) - 1:
+        # a text that holds a NUL
+        return [csv_quoted(field) for field in column]
+    return [
+        b'"%b"' % field if not field or b'"' in field or b"," in field or b"\n" in field or b"\r" in field else field
+        for field in joined.replace(b'"', b'""').split(b"\0")
+    ]
 
 
 def _booleans(column: Values) -> Sequence[bytes]:
