@@ -249,9 +249,6 @@ class _Journey:
             done = place.records
             # rows are made beside the server's work, too
             batches = ((batch, loader.rows(batch), sum_) for batch, sum_ in _batches(records, options.batch, digest))
-            if not self._one_transaction:
-                # what an outage of the server takes back, it takes from the ledger, too; the end waits for all of it
-                self._connection.execute("SET synchronous_commit = off")
             for batch, rows, sum_ in reading.ahead(batches):
                 place = Place(place.batch + 1, place.records + len(batch), sum_)
                 outcome = self._batch(ledger, loader, Span(place, batch[0].line, batch[-1].line), batch, rows)
@@ -262,7 +259,6 @@ class _Journey:
             else:
                 stopped = None
             if not self._one_transaction:
-                self._connection.execute("RESET synchronous_commit")
                 ledger.settle()
             if not options.dry_run and not (options.atomic and stopped is not None):
                 # no rollback would take that back
@@ -305,6 +301,9 @@ class _Journey:
             yield
             return
         with self._connection.transaction():
+            # What an outage of the server takes back, it takes from the ledger, too; the end of the file waits for all
+            # of it. Not for the session: behind a pooler that would be anybody's.
+            self._connection.execute("SET LOCAL synchronous_commit = off")
             yield
 
     def _give_up(self, ledger: Ledger, span: Span, batch: Sequence[Record], state: str) -> Outcome:

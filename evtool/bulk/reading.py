@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import sys
 import threading
@@ -45,16 +46,42 @@ def ahead(items: Iterator[_Item]) -> Iterator[_Item]:
             put(None, None)
 
     threading.Thread(target=work, name="evtool-reading", daemon=True).start()
-    turn = sys.getswitchinterval()
-    sys.setswitchinterval(_TURN_SECONDS)
     try:
-        while True:
-            item, error = ready.get()
-            if error is not None:
-                raise error
-            if item is None:
-                return
-            yield item
+        with _turns.shortened():
+            while True:
+                item, error = ready.get()
+                if error is not None:
+                    raise error
+                if item is None:
+                    return
+                yield item
     finally:
         given_up.set()
-        sys.setswitchinterval(turn)
+
+
+class _Turns:
+    """How long a thread may keep the others waiting, which is one setting for the whole process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wanting = 0
+        self._usual = 0.0
+
+    @contextlib.contextmanager
+    def shortened(self) -> Iterator[None]:
+        """Short ones, until the last of those who want them has gone."""
+        with self._lock:
+            if not self._wanting:
+                self._usual = sys.getswitchinterval()
+                sys.setswitchinterval(_TURN_SECONDS)
+            self._wanting += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._wanting -= 1
+                if not self._wanting:
+                    sys.setswitchinterval(self._usual)
+
+
+_turns = _Turns()

@@ -46,10 +46,11 @@ BEGIN
           WHEN {faulty} THEN array_remove(ARRAY[{checks}]::integer[], NULL)
           ELSE ARRAY[]::integer[] END, {columns}
       FROM (
-        SELECT _evtool_n, _evtool_row, _evtool_fault, _evtool_mistyped, _evtool_plain, _evtool_is_fresh, {texts}, {values}
+        SELECT _evtool_n, _evtool_row, _evtool_fault, _evtool_mistyped, _evtool_plain, _evtool_is_fresh, {texts},
+          {values}
         FROM (
-          SELECT s._evtool_n, s.ctid AS _evtool_row, s._evtool_fault, s._evtool_mistyped, s._evtool_absent, s._evtool_plain,
-            s._evtool_is_fresh,
+          SELECT s._evtool_n, s.ctid AS _evtool_row, s._evtool_fault, s._evtool_mistyped, s._evtool_absent,
+            s._evtool_plain, s._evtool_is_fresh,
             {casts}
           FROM pg_temp.{staging} AS s
           WHERE s._evtool_n BETWEEN _evtool_low AND _evtool_high
