@@ -67,6 +67,11 @@ def server_dsn(dsn: str) -> str:
 
         folder = dsn.removeprefix(settings.EMBEDDED_DSN)
         return EmbeddedServer(Path(folder) if folder else None).start()
+    if dsn.startswith(("sqlite:", "lmdb:")):
+        raise InvalidDsn(
+            f"this needs a PostgreSQL server, and {dsn.partition(':')[0]}: is none",
+            hint="name one with --dsn postgresql://…, or embedded:",
+        )
     if dsn and not _POSTGRES.match(dsn):
         what = f"nothing here knows the DSN {dsn.partition(':')[0][:20]}:…" if ":" in dsn else "this DSN has no scheme"
         raise InvalidDsn(what, hint=_FORMS)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from evtool.bulk.importing import import_files
+from evtool.errors import InvalidDsn
 from tests.bulk.imports.conftest import Shop
 from tests.cli.running import Cli, assert_one_line
 
@@ -258,3 +260,10 @@ def test_a_dry_run_leaves_the_sequences_alone(shop: Shop) -> None:
     assert shop.rows(next_) == [(1, False)]
     assert run(shop, *arguments).code == 5
     assert shop.rows(next_) == [(900, True)]
+
+
+@pytest.mark.parametrize("dsn", ["sqlite:///folder", "lmdb:///folder"])
+def test_a_store_without_a_server_is_told_what_is_needed(dsn: str) -> None:
+    """Not that nobody knows its DSN, which the other commands do."""
+    with pytest.raises(InvalidDsn, match="needs a PostgreSQL server"):
+        import_files(dsn, [])
