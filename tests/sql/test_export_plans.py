@@ -94,7 +94,7 @@ def explain(dsn: str, schema: str) -> Iterator[Explain]:
         def execute(self, query: Any) -> Any:
             """Runs a statement, and looks at its plan."""
             text = query if isinstance(query, str) else query.as_string(connection)
-            if text.startswith("SELECT"):
+            if text.lstrip().startswith("SELECT"):
                 self.explain(text)
             return connection.execute(query)
 
@@ -108,7 +108,7 @@ def explain(dsn: str, schema: str) -> Iterator[Explain]:
         with exporting.snapshot(connection):
             explaining: Any = Explaining(plans)
             chosen = selecting.choose(explaining, schema, selection, COUNT)
-            plans.query = chosen.query().as_string(connection)
+            plans.query = (chosen.packed() or chosen.query()).as_string(connection)
             explaining.explain(plans.query)
         return plans
 
@@ -178,9 +178,19 @@ def test_a_large_part_is_neither_sorted_nor_read_again_and_again(explain: Explai
     """What is too much to be looked up one by one comes in the order of an index, too; it is read when it is sought, when
     its bounds are, and when it is sent, and not once for each category."""
     plans = explain(WIDE[name])
+    assert "Seq Scan" not in plans.nodes
     assert not {node for node in plans.nodes if "Sort" in node}, plans.nodes
     assert "ORDER BY global_position" in plans.query
     assert plans.rows <= 3 * COUNT
+
+
+@pytest.mark.parametrize("name", ["everything", "half of the time"])
+def test_what_the_server_puts_together_is_read_once(explain: Explain, name: str) -> None:
+    """A row for many positions costs a look into the primary key, not a second one at the messages."""
+    plans = explain(WIDE[name])
+    assert "string_agg" in plans.query
+    assert plans.nodes >= {"Sample Scan", "Nested Loop", "ProjectSet"}
+    assert plans.indexes <= {"messages_pkey", "messages_time"}
 
 
 def test_a_table_that_was_never_analyzed_is_not_sorted_either(

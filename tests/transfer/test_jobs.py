@@ -14,6 +14,7 @@ from evtool.errors import StoreError, StoreUnreachable
 from evtool.model import ExportBlock, Selection
 from evtool.stores.postgres import PostgresStore, parallel
 from evtool.stores.postgres.parallel import Queues, Range
+from evtool.stores.postgres.selecting import Slice
 from evtool.testing.contract.helping import file_of, record
 from tests.cli.running import Cli, assert_one_line
 
@@ -87,7 +88,7 @@ def test_what_is_read_ahead_is_limited_in_bytes(monkeypatch: pytest.MonkeyPatch)
     queues, over = Queues(), threading.Event()
     # who would have to wait for room gives up
     monkeypatch.setattr(queues, "_gone", SimpleNamespace(wait=lambda _: over.set(), notify_all=lambda: None))
-    ranges = [Range(sql.Composed([])) for _ in range(100)]
+    ranges = [Range(Slice(sql.Identifier("messages"), (), (), None, 0, 0)) for _ in range(100)]
     block = ExportBlock(b"x" * (1 << 20), 1, 1)
 
     def fill(one: Range) -> int:

@@ -34,9 +34,9 @@ _SECONDS = 0.1
 
 @dataclass
 class Range:
-    """A range of positions, and what waits of it; that ends with None, or with what went wrong."""
+    """A part of a slice, and what waits of it; that ends with None, or with what went wrong."""
 
-    query: sql.Composed
+    part: Slice
     waiting: deque[ExportBlock | Exception | None] = field(default_factory=deque)
     bytes: int = 0
 
@@ -104,9 +104,9 @@ def export(
     Raises:
         psycopg.Error, StoreError: as `exporting.lines`.
     """
-    ranges = [Range(query) for query in _queries(connection, chosen, jobs)]
+    ranges = [Range(part) for part in _parts(connection, chosen, jobs)]
     if len(ranges) == 1:
-        yield from exporting.lines(connection, ranges[0].query)
+        yield from exporting.lines(connection, ranges[0].part)
         return
     row = connection.execute("SELECT pg_export_snapshot()").fetchone()
     assert row is not None
@@ -138,15 +138,15 @@ def export(
                 thread.join()
 
 
-def _queries(connection: Connection, chosen: Slice, jobs: int) -> Iterator[sql.Composed]:
+def _parts(connection: Connection, chosen: Slice, jobs: int) -> Iterator[Slice]:
     if jobs <= 1 or chosen.positions is not None:
-        yield chosen.query()
+        yield chosen
         return
     row = connection.execute(sql.SQL("SELECT min(global_position) FROM {}").format(chosen.table)).fetchone()
     first = max(chosen.first, (row and row[0]) or 0)
     step = max(_SHORTEST, -(-(chosen.last - first + 1) // (jobs * _RANGES)))
     for start in range(first, max(chosen.last, first) + 1, step):
-        yield chosen.query(start, min(start + step - 1, chosen.last))
+        yield chosen.between(start, min(start + step - 1, chosen.last))
 
 
 def _work(connection: Connection, snapshot: str, free: deque[Range], queues: Queues, over: threading.Event) -> None:
@@ -156,7 +156,7 @@ def _work(connection: Connection, snapshot: str, free: deque[Range], queues: Que
         with exporting.snapshot(connection, snapshot):
             connection.execute(IN_ORDER)
             while current is not None:
-                blocks = exporting.lines(connection, current.query)
+                blocks = exporting.lines(connection, current.part)
                 with contextlib.closing(blocks):  # type: ignore[type-var]
                     for block in blocks:
                         if not queues.put(current, block, over):

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from psycopg import sql
 
 from evtool import names
 from evtool.model import Selection
+from evtool.stores.postgres import packing
 from evtool.stores.postgres.connection import Connection
+from evtool.stores.postgres.packing import Packing
 
 COLUMNS = sql.SQL("id, stream_name, type, position, global_position, data, metadata, time")
 
@@ -33,10 +35,10 @@ _MERGED_CATEGORIES = 32
 # find others first each time, and the first are counted.
 _BY_BITMAP = "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off"
 # Without statistics, as right after an import, the planner would rather sort the table on disk than follow the index
-# that has the order. Compiling a merge of 32 scans takes longer than most slices.
+# that has the order. Compiling a merge of 32 scans takes longer than most slices, and workers beside it gain nothing.
 IN_ORDER = (
     "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = on; SET LOCAL enable_bitmapscan = off;"
-    " SET LOCAL enable_sort = off; SET LOCAL jit = off"
+    " SET LOCAL enable_sort = off; SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0"
 )
 
 
@@ -51,6 +53,7 @@ class Slice:
         positions: of all the rows, in order, where they are few; None where they were not looked up.
         first: the smallest position that there may be; 0 where it isn't known.
         last: the greatest.
+        packing: how the server puts rows together; None where it doesn't.
     """
 
     table: sql.Identifier
@@ -59,14 +62,18 @@ class Slice:
     positions: Sequence[int] | None
     first: int
     last: int
+    packing: Packing | None = None
 
-    def query(self, first: int | None = None, last: int | None = None) -> sql.Composed:
-        """The rows between two global positions, both inclusive, in an order that an index gives."""
+    def between(self, first: int, last: int) -> Slice:
+        """What of it is between two global positions, both inclusive. Its rows must not have been looked up."""
+        return replace(self, first=first, last=last)
+
+    def query(self) -> sql.Composed:
+        """The rows, in an order that an index gives."""
         if self.positions is not None:
             found = sql.SQL("global_position = ANY ({}::bigint[])").format(_array(self.positions))
             return self._ordered(found)
-        low, high = self.first if first is None else first, self.last if last is None else last
-        between = sql.SQL("global_position BETWEEN {} AND {}").format(sql.Literal(low), sql.Literal(high))
+        between = sql.SQL("global_position BETWEEN {} AND {}").format(sql.Literal(self.first), sql.Literal(self.last))
         if not self.categories:
             return self._ordered(between, *self.conditions)
         branches = [self._ordered(category, between, *self.conditions) for category in self.categories]
@@ -75,6 +82,10 @@ class Slice:
         # each branch in the order of the index messages_category, merged by the server (MergeAppend)
         union = sql.SQL(" UNION ALL ").join(sql.SQL("({})").format(branch) for branch in branches)
         return sql.SQL("{} ORDER BY global_position").format(union)
+
+    def packed(self) -> sql.Composed | None:
+        """The rows, put together as `packing` has it; None where they aren't."""
+        return None if self.packing is None else self.packing.query(self.first, self.last)
 
     def _ordered(self, *conditions: sql.Composable) -> sql.Composed:
         return sql.SQL("SELECT {} FROM {} WHERE {} ORDER BY global_position").format(
@@ -110,12 +121,20 @@ def choose(connection: Connection, schema: str, selection: Selection, watermark:
         categories = sorted({names.category(stream) for stream in selection.streams})
     connection.execute(IN_ORDER)
     filtered = Slice(table, (*narrowing, *_in(category, categories)), (), positions, first or 0, last)
-    if positions is not None or not 0 < len(categories) <= _MERGED_CATEGORIES:
+    if positions is not None:
         return filtered
+    if not 0 < len(categories) <= _MERGED_CATEGORIES:
+        return _packed(connection, filtered)
     branches = tuple(_equal(category, one) for one in categories)
     merged = Slice(table, tuple(narrowing), branches, None, first or 0, last)
     # categories that have a good part of the table between them are read faster as one scan of it
-    return merged if _cost(connection, merged) <= _cost(connection, filtered) else filtered
+    return merged if _cost(connection, merged) <= _cost(connection, filtered) else _packed(connection, filtered)
+
+
+def _packed(connection: Connection, chosen: Slice) -> Slice:
+    """The slice, put together by the server where that pays."""
+    found = packing.choose(connection, chosen.table, chosen.conditions, chosen.first, chosen.last)
+    return chosen if found is None else replace(chosen, packing=found[0], first=found[1])
 
 
 def _narrowing(schema: str, selection: Selection) -> list[sql.Composable]:
