@@ -1,8 +1,9 @@
-"""A table of PostgreSQL, read in one snapshot by one COPY, in a total order."""
+"""A table of PostgreSQL, read in one snapshot by one query, in a total order."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 from collections.abc import Iterator
 from types import TracebackType
@@ -10,13 +11,14 @@ from typing import Any, Self
 
 import psycopg
 from psycopg import sql
+from psycopg.types.string import ByteaBinaryLoader
 
 from evtool import times
 from evtool.bulk.kinds import kind_of
 from evtool.bulk.selecting import Column, Plan, Table
 from evtool.bulk.sources import postgres_queries as queries
 from evtool.bulk.sources.postgres_queries import Found
-from evtool.bulk.sources.postgres_records import maker
+from evtool.bulk.sources.postgres_records import csv_records, json_maker
 from evtool.bulk.sources.source import Block, Estimate, Request
 from evtool.bulk.writers import Format
 from evtool.errors import EvtoolError, InvalidArgument, PermissionDenied, StoreError
@@ -81,6 +83,18 @@ _KEY = """
      ORDER BY i.indisprimary DESC, i.indexrelid
      LIMIT 1
 """
+
+# What a row takes on disk, by the last count of them; else what pages have beside them for what is too large for a page.
+# A view, and whatever else has no pages of its own, has nothing.
+_SIZE = """
+    SELECT CASE WHEN reltuples > 0 THEN pg_table_size(oid) / reltuples
+                ELSE (pg_table_size(oid) - pg_relation_size(oid)) * current_setting('block_size')::bigint
+                     / nullif(pg_relation_size(oid), 0)::float END
+      FROM pg_class WHERE oid = %(table)s
+"""
+_CHUNK_BYTES = 1 << 15
+_FEW_ROWS = 8
+_MANY_ROWS = 100
 
 # So small that the socket holds what the server sends while a block is put together: else each waits for the other.
 _BLOCK_BYTES = 1 << 15
@@ -210,11 +224,36 @@ class PostgresSource:
         Raises:
             StoreUnreachable: the connection was lost.
         """
-        copy = queries.records(self._found[plan.table.name], plan, format)
-        make = maker(plan.columns, format)
+        if format.is_json:
+            yield from self._json(plan, format, batch)
+            return
+        copy = queries.csv(self._found[plan.table.name], plan)
         with _translated(), self._connection.cursor() as cursor, cursor.copy(copy) as out:
             for rows in batches_of(self._connection, out, batch, _BLOCK_BYTES):
-                yield Block(len(rows), make(rows))
+                yield Block(len(rows), csv_records(rows))
+
+    def _json(self, plan: Plan, format: Format, batch: int) -> Iterator[Block]:
+        """Records of JSON. Their values come one by one, for libpq splits a row sooner than Python does."""
+        found = self._found[plan.table.name]
+        make = json_maker(plan.columns, format)
+        with _translated(), self._connection.cursor() as cursor:
+            together = min(batch, self._rows_at_once(found))
+            for type_name in ("text", "json"):
+                # as bytes, which is how they are written
+                cursor.adapters.register_loader(type_name, ByteaBinaryLoader)
+            rows = cursor.stream(queries.json(found, plan), binary=True, size=together)
+            with contextlib.closing(rows):  # type: ignore[type-var]
+                while taken := list(itertools.islice(rows, together)):
+                    yield Block(len(taken), make(taken))
+
+    def _rows_at_once(self, found: Found) -> int:
+        """How many rows may be held together, by what a row of the table takes on disk; few where that isn't known."""
+        if not psycopg.capabilities.has_stream_chunked():
+            return 1
+        row = self._connection.execute(_SIZE, {"table": found.oid}).fetchone()
+        if row is None or row[0] is None:
+            return _FEW_ROWS
+        return max(1, min(_MANY_ROWS, int(_CHUNK_BYTES / max(row[0], 1))))
 
     def raw(self, plan: Plan) -> Iterator[bytes]:
         """The records as COPY has them, for a COPY into the same columns, in no order.

@@ -1,8 +1,4 @@
-"""The queries on a table of PostgreSQL, whose values are the file's: COPY makes the CSV, and to_json the JSON.
-
-JSON has no control characters, but for line breaks between the tokens of JSON as it is stored. So COPY passes it as it
-is when its quote and its delimiter are such characters.
-"""
+"""The queries on a table of PostgreSQL, whose values are the file's: COPY makes the CSV, and to_json the JSON."""
 
 from __future__ import annotations
 
@@ -13,8 +9,6 @@ from psycopg import sql
 from evtool import times
 from evtool.bulk.kinds import Kind
 from evtool.bulk.selecting import Column, Condition, Order, Plan
-from evtool.bulk.writers import Format
-from evtool.stores.postgres.copying import FORMAT
 
 # to_json makes a string of these as they are spelt; of what is composite or has a cast to JSON it makes something else.
 _TEXTS = {"text", "character varying", "character", "name", "uuid", "date", "bytea"}
@@ -53,31 +47,30 @@ class Found:
         self.compared: dict[str, bool] = {}
 
 
-def records(found: Found, plan: Plan, format: Format) -> sql.Composed:
-    """A COPY of the plan's records.
-
-    Its rows are those of CSV but for the carriage returns, or the values of JSON objects but for the form of times.
-    """
-    if format.is_json:
-        query = ordered(found, plan, [_json(found, column) for column in plan.columns])
-        return sql.SQL("COPY ({}) TO STDOUT {}").format(query, FORMAT)
-    query = ordered(found, plan, [_csv(column) for column in plan.columns])
+def csv(found: Found, plan: Plan) -> sql.Composed:
+    """A COPY of the plan's records. Its rows are those of CSV but for the carriage returns."""
+    query = _made(found, plan, [_csv(column) for column in plan.columns])
     return sql.SQL("COPY ({}) TO STDOUT (FORMAT csv, ENCODING 'UTF8')").format(query)
 
 
+def json(found: Found, plan: Plan) -> sql.Composed:
+    """The plan's records, of which each value is JSON, never null, but for the form of times; it is text or json."""
+    return _made(found, plan, [_json(found, column) for column in plan.columns])
+
+
 def plain(found: Found, plan: Plan) -> sql.Composed:
-    """The plan's records, their columns as they are."""
-    return ordered(found, plan, [sql.Identifier(column.name) for column in plan.columns])
-
-
-def ordered(found: Found, plan: Plan, expressions: Sequence[sql.Composable]) -> sql.Composed:
-    """Something of each of the plan's records, in its order."""
+    """The plan's records in its order, their columns as they are."""
     return sql.SQL("SELECT {} FROM {}{} ORDER BY {}").format(
-        sql.SQL(", ").join(expressions),
+        sql.SQL(", ").join(sql.Identifier(column.name) for column in plan.columns),
         found.identifier,
         where(found, plan),
         sql.SQL(", ").join(_term(found, one) for one in plan.order),
     )
+
+
+def _made(found: Found, plan: Plan, expressions: Sequence[sql.Composable]) -> sql.Composed:
+    """Something of each of the plan's records, made when they are in order: else it is sorted with them."""
+    return sql.SQL("SELECT {} FROM ({}) AS record").format(sql.SQL(", ").join(expressions), plain(found, plan))
 
 
 def where(found: Found, plan: Plan) -> sql.Composable:
@@ -95,7 +88,7 @@ def where(found: Found, plan: Plan) -> sql.Composable:
 
 
 def met(found: Found, column: Column, condition: Condition) -> sql.Composed:
-    """A condition in SQL. COPY takes no parameters, so the value is a literal, which takes the column's type."""
+    """A condition in SQL. COPY, which makes CSV, takes no parameters, so the value is a literal, which takes the column's type."""
     field = sql.Identifier(column.name)
     if condition.value is None:
         return sql.SQL("{} IS NULL" if condition.operator == "=" else "{} IS NOT NULL").format(field)
@@ -119,19 +112,17 @@ def _term(found: Found, order: Order) -> sql.Composed:
     return sql.SQL("{} {}").format(term, sql.SQL(direction))
 
 
-def _json(found: Found, column: Column) -> sql.Composable:
-    """A column as COPY is to write JSON of it."""
-    field, base = sql.Identifier(column.name), found.base[column.name]
-    if column.kind in {Kind.MOMENT, Kind.LOCAL_MOMENT, Kind.JSON} or base in _WHOLE:
-        return field
-    if column.kind is Kind.BOOLEAN:
-        return sql.SQL("{}::text").format(field)
-    if column.kind is not Kind.TEXT or base in _TEXTS:
-        return sql.SQL("to_json({})").format(field)
-    # a composite value all of whose fields are null is not null, and IS NULL says it is
-    return sql.SQL("CASE WHEN {field} IS DISTINCT FROM NULL THEN to_json(format('%s', {field})) END").format(
-        field=field
-    )
+def _json(found: Found, column: Column) -> sql.Composed:
+    """A column as JSON, or as what is nearly that."""
+    made = sql.SQL("to_json({field})")
+    base = found.base[column.name]
+    if column.kind in {Kind.MOMENT, Kind.LOCAL_MOMENT, Kind.JSON, Kind.BOOLEAN} or base in _WHOLE:
+        made = sql.SQL("{field}" if base == "json" else "{field}::text")
+    elif column.kind is Kind.TEXT and base not in _TEXTS:
+        # a composite value all of whose fields are null is not null, and IS NULL says it is
+        made = sql.SQL("CASE WHEN {field} IS DISTINCT FROM NULL THEN to_json(format('%s', {field})) END")
+    # also where the column is said to have no nulls: PostgreSQL 18 may have been told not to look
+    return sql.SQL("coalesce({}, 'null')").format(made.format(field=sql.Identifier(column.name)))
 
 
 def _csv(column: Column) -> sql.Composable:

@@ -1,19 +1,20 @@
-"""Records as they stand in a file, made from rows of COPY, some at a time.
+"""Records as they stand in a file, made from rows of PostgreSQL, some at a time.
 
 The values come as the file has them; what they lack is what stands around them, and what SQL is slow at: the times.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Sequence
 
 from evtool.bulk.kinds import Kind
 from evtool.bulk.selecting import Column
 from evtool.bulk.writers import Format, frame
-from evtool.stores.postgres.copying import DELIMITER, QUOTE, Row, unquoted
+from evtool.stores.postgres.copying import Row
 
-Fields = list[bytes]
+Fields = Sequence[bytes]
 
 _NULL = b"null"
 _ON_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
@@ -29,27 +30,32 @@ _MOMENT = re.compile(rb"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?(?:\+0
 _ZONES = {Kind.MOMENT: b"Z", Kind.LOCAL_MOMENT: b""}
 
 
-def maker(columns: Sequence[Column], format: Format) -> Callable[[list[Row]], bytes]:
-    """What makes records of rows of `postgres_queries.records`.
+def json_maker(columns: Sequence[Column], format: Format) -> Callable[[Sequence[Fields]], bytes]:
+    """What makes records of rows of `postgres_queries.json`.
 
     Args:
         columns: those of the rows.
-        format: of the file.
+        format: of the file, one of JSON.
     """
-    if format is Format.CSV:
-        return _csv
     first, *between, last = frame(format, [column.name for column in columns])
     around = [last + first, *between]
     width = len(columns)
     times = [(place, _ZONES[column.kind]) for place, column in enumerate(columns) if column.kind in _ZONES]
     one_line = format is Format.NDJSON
 
-    def make(rows: list[Row]) -> bytes:
-        fields = _fields(rows, one_line=one_line)
+    def make(rows: Sequence[Fields]) -> bytes:
+        fields = list(itertools.chain.from_iterable(rows))
         for place, zone in times:
             fields[place::width] = _strings(moments(fields[place::width], zone))
+        text = joined(fields, len(rows))
+        if one_line and (text.count(b"\n") > len(rows) or b"\r" in text):
+            # white space between the tokens of JSON as it is stored
+            text = joined([field.translate(_ON_ONE_LINE) for field in fields], len(rows))
+        return text
+
+    def joined(fields: Fields, count: int) -> bytes:
         parts = [b""] * (2 * len(fields))
-        parts[::2] = around * len(rows)
+        parts[::2] = around * count
         parts[1::2] = fields
         parts[0] = first
         parts.append(last)
@@ -58,18 +64,9 @@ def maker(columns: Sequence[Column], format: Format) -> Callable[[list[Row]], by
     return make
 
 
-def _csv(rows: list[Row]) -> bytes:
+def csv_records(rows: Sequence[Row]) -> bytes:
     """Rows of COPY as those of RFC 4180: their fields may hold line feeds, but the last one ends the row."""
     return b"\r\n".join([row[:-1] for row in rows]) + b"\r\n"
-
-
-def _fields(rows: list[Row], *, one_line: bool) -> Fields:
-    """The fields of some rows. One that holds a line break is JSON as it was stored, with white space in it."""
-    whole = b"".join(rows)
-    if QUOTE not in whole:
-        return whole[:-1].replace(b"\n", DELIMITER).split(DELIMITER)
-    fields = [field for row in rows for field in unquoted(bytes(row))]
-    return [field.translate(_ON_ONE_LINE) for field in fields] if one_line else fields
 
 
 def _strings(cells: Fields) -> Fields:

@@ -11,9 +11,10 @@ from typing import Any
 
 from evtool.bulk.kinds import Kind
 from evtool.bulk.selecting import Column
-from evtool.bulk.sources.values import Values, boolean, moments, require_utf8, text, without_zone
+from evtool.bulk.sources.values import Values, boolean, digits, moments, require_utf8, text, without_zone
 from evtool.bulk.writers import csv_quoted
 
+_COMMAS = bytes.maketrans(b'"\r\n', b",,,")
 _BOOLEANS = {0: b"false", 1: b"true", None: b""}
 
 
@@ -38,7 +39,7 @@ def csv_records(columns: Sequence[Column], rows: Sequence[tuple[Any, ...]]) -> b
 def _plain(column: Values) -> Sequence[bytes]:
     types = set(map(type, column))
     if types == {int}:
-        return " ".join(map(str, column)).encode().split()
+        return digits(column)
     if type(None) in types:
         if len(types) == 1:
             return [b""] * len(column)
@@ -58,9 +59,11 @@ def _quoted(column: Sequence[bytes], joined: bytes) -> Sequence[bytes]:
     if joined.count(b"\0") != len(column) - 1:
         # a text that holds a NUL
         return [csv_quoted(field) for field in column]
+    # what needs quotes, as commas: so one look at each field is enough
+    marked = joined.translate(_COMMAS).split(b"\0")
     return [
-        b'"%b"' % field if not field or b'"' in field or b"," in field or b"\n" in field or b"\r" in field else field
-        for field in joined.replace(b'"', b'""').split(b"\0")
+        b'"%b"' % field if not field or b"," in mark else field
+        for field, mark in zip(joined.replace(b'"', b'""').split(b"\0"), marked, strict=True)
     ]
 
 

@@ -101,8 +101,14 @@ def _json_strings(column: Values) -> Sequence[bytes]:
 
 def _json_numbers(column: Values) -> Sequence[bytes]:
     if {int}.issuperset(map(type, column)):
-        return "\n".join(map(str, column)).encode().split(b"\n")
+        return digits(column)
     return [_json_number(value) for value in column]
+
+
+def digits(column: Sequence[int]) -> list[bytes]:
+    """Whole numbers, spelt."""
+    # at one go, for calling str for each takes three times as long
+    return (b"%d " * len(column) % tuple(column)).split()
 
 
 def _json_number(value: Any) -> bytes:

@@ -159,7 +159,7 @@ def test_a_server_that_ends_the_session_leaves_no_file(
     process = _stopped(bulk_cli, schema, target)
     ended = many.execute(
         "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND query LIKE 'COPY%%' || %s || '%%' AND pid <> pg_backend_pid()",
+        " WHERE datname = current_database() AND query LIKE 'SELECT coalesce%%' || %s || '%%' AND pid <> pg_backend_pid()",
         (schema,),
     ).fetchall()
     assert ended == [(True,)]
@@ -278,3 +278,21 @@ def test_memory_stays_constant(bulk_cli: Cli, many: psycopg.Connection, schema: 
                 peaks.append(_peak(bulk_cli, "bulk", "export", *options, "--dsn", dsn, "--schema", schema))
             assert peaks[1] < 100 << 10, (dsn, form, peaks)
             assert peaks[1] - peaks[0] < 8 << 10, (dsn, form, peaks)
+
+
+@pytest.mark.parametrize("analyzed", [False, True])
+def test_documents_are_not_held_together(
+    bulk_cli: Cli, tables: psycopg.Connection, schema: str, tmp_path: Path, analyzed: bool
+) -> None:
+    """Forty documents of 3 MB each pass through less than 100 MB, whether or not the server knows how large they are."""
+    tables.execute("CREATE TABLE documents (id integer PRIMARY KEY, document json) WITH (autovacuum_enabled = off)")
+    tables.execute("ALTER TABLE documents ALTER document SET STORAGE EXTERNAL")
+    tables.execute(
+        "INSERT INTO documents SELECT n, json_build_object('a', repeat(md5(n::text), 100000)) FROM generate_series(1, 40) AS n"
+    )
+    if analyzed:
+        tables.execute("ANALYZE documents")
+    target = tmp_path / "out.ndjson"
+    peak = _peak(bulk_cli, "bulk", "export", "--table", "documents", "--schema", schema, "-o", target)
+    assert peak < 100 << 10
+    assert target.stat().st_size > 40 * 3_200_000
