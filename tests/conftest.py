@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,7 +28,11 @@ _numbers = itertools.count(1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The environment of whoever runs the tests must not choose a database for the code under test."""
+    """The environment of whoever runs the tests must not choose a database for the code under test.
+
+    And a run that is told to end stops its servers, as one that is interrupted does.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     for variable in [name for name in os.environ if name.startswith(("PG", "EVTOOL_"))]:
         if not variable.startswith("EVTOOL_TEST_"):
             del os.environ[variable]

@@ -369,8 +369,9 @@ def _too_many(options: ImportOptions, counts: Outcome) -> TooManyRejects | None:
         limit = f"{options.max_percent:g}%"
     if limit is None:
         return None
-    kept = "nothing is kept" if options.atomic or options.dry_run else "the same command goes on from there"
+    is_kept = not (options.atomic or options.dry_run)
+    kept, then = ("what was done is kept", "goes on from there") if is_kept else ("nothing is kept", "does it all")
     return TooManyRejects(
         f"{counts.rejected} of {counts.total} records were refused, and {limit} are allowed: stopped, {kept}",
-        hint="see the report; raise --max-errors",
+        hint=f"see the report; with a larger --max-errors the command {then}",
     )

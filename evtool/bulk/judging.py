@@ -61,6 +61,13 @@ class Target:
     path: str
 
 
+# What a number may be that is one, and yet none of the type's.
+_RANGES = {
+    name: f": it is a whole number from {-(2**bits)} to {2**bits - 1}"
+    for name, bits in (("smallint", 15), ("integer", 31), ("bigint", 63))
+}
+
+
 class Judgement:
     """The looks at a record of one file's form, on its way into one table."""
 
@@ -208,7 +215,12 @@ class Judgement:
             wrong.append(sql.SQL("{} = ANY (_evtool_mistyped)").format(sql.Literal(column.name)))
         if wrong and column.name in self.given:
             type_ = self._target.types[column.name].name
-            yield column.name, column.invalid_code, f"{column.name} is no {type_}", sql.SQL(" OR ").join(wrong)
+            yield (
+                column.name,
+                column.invalid_code,
+                f"{column.name} is no {type_}{_RANGES.get(type_, '')}",
+                sql.SQL(" OR ").join(wrong),
+            )
         if column.required or (column.not_null and column.default is None):
             yield column.name, column.required_code, f"{column.name} is required", self._is_missing(column)
         if column.length is not None:

@@ -17,6 +17,7 @@ import click
 from evtool.cli import output
 from evtool.errors import (
     EvtoolError,
+    FileError,
     IdempotencyKeyTaken,
     ImportRefused,
     IncrementRefused,
@@ -110,7 +111,7 @@ def run(command: click.Command) -> int:
     code = _run(command)
     try:
         output.flush()
-    except OSError:
+    except (OSError, FileError):
         # what could not be written has been told of; Python's own flush at exit must not complain a second time
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code

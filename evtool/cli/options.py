@@ -32,17 +32,32 @@ verbose = click.option(
     help="Say more; show the traceback of an error.",
 )
 
-_dsn = click.option(
-    "--dsn",
-    metavar="DSN",
-    help="The store: postgresql://user@host/db, libpq's key=value, embedded:, sqlite:///folder or lmdb:///folder. "
-    "[env: EVTOOL_DSN, else the PG* variables; default: embedded:]",
-)
+_ENVIRONMENT = "[env: EVTOOL_DSN, else the PG* variables; default: embedded:]"
+_SERVER = "postgresql://user@host/db, libpq's key=value or embedded:"
+
+
+def _dsn(what: str) -> Callable[[_Command], _Command]:
+    return click.option("--dsn", metavar="DSN", help=f"{what}. {_ENVIRONMENT}")
+
+
+_store = _dsn("The store: postgresql://user@host/db, libpq's key=value, embedded:, sqlite:///folder or lmdb:///folder")
+_server = _dsn(f"The database: {_SERVER}")
+_tables = _dsn(f"The database: {_SERVER}; or a file of SQLite's: sqlite:///path/of/a/file")
 
 
 def database(command: _Command) -> _Command:
-    """--dsn and -v, for everything that works on a database."""
-    return _dsn(verbose(command))
+    """--dsn and -v, for everything that works on a store."""
+    return _store(verbose(command))
+
+
+def on_server(command: _Command) -> _Command:
+    """--dsn and -v, for what only PostgreSQL can do."""
+    return _server(verbose(command))
+
+
+def on_tables(command: _Command) -> _Command:
+    """--dsn and -v, for what reads tables, be they in a file of SQLite's."""
+    return _tables(verbose(command))
 
 
 def namespaced(command: _Command) -> _Command:

@@ -10,7 +10,7 @@ import select
 import stat
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -85,10 +85,11 @@ def event(**fields: object) -> str:
 def data(text: str) -> None:
     """Prints a line of the result, on stdout: in UTF-8 wherever it isn't for eyes, for it may be NDJSON."""
     stream = _stdout()
-    if stream.isatty():
-        click.echo(text)
-    else:
-        stream.buffer.write(text.encode(errors="surrogateescape") + b"\n")
+    with _writing():
+        if stream.isatty():
+            click.echo(text)
+        else:
+            stream.buffer.write(text.encode(errors="surrogateescape") + b"\n")
 
 
 def buffer_stdout() -> None:
@@ -103,9 +104,28 @@ def buffer_stdout() -> None:
 
 
 def flush() -> None:
-    """Writes out what `data` has kept."""
+    """Writes out what `data` has kept.
+
+    Raises:
+        BrokenPipeError: nobody reads it any more.
+        FileError: it can't be written.
+    """
     if sys.stdout is not None:
-        sys.stdout.flush()
+        with _writing():
+            sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    """Names what it is that can't be written. Who reads a pipe may go, though; the command line then ends quietly."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise FileError(
+            f"can't write standard output: {error.strerror or error}", hint="choose another place for the output"
+        ) from error
 
 
 def is_read() -> bool:
@@ -124,6 +144,11 @@ def _stdout() -> TextIO:
     if sys.stdout is None:
         raise FileError("standard output is closed", hint="send it to a file or a pipe")
     return sys.stdout
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things: `1 event`, `2 events`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def as_json(value: Any) -> None:
@@ -219,6 +244,8 @@ class Meter:
             last = f", the last at global position {position}" if position is not None else ""
             left_out = f", {skipped} were there already" if skipped is not None else ""
             if dry_run:
-                talk(f"Dry run: {count} events would be {self._verb}{last}{left_out}; nothing was kept{note}.")
+                talk(
+                    f"Dry run: {counted(count, 'event')} would be {self._verb}{last}{left_out}; nothing was kept{note}."
+                )
             else:
-                talk(f"Done. {count} events {self._verb} in {elapsed}{last}{left_out}{note}.")
+                talk(f"Done. {counted(count, 'event')} {self._verb} in {elapsed}{last}{left_out}{note}.")

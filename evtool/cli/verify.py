@@ -103,7 +103,7 @@ def _summary(name: str, found: Verification, limit: int) -> str:
     total = found.missing + found.extra + found.different
     rest = f" The first {limit} are listed." if total > limit else ""
     where = f", {scope} (positions {first} to {last})" if found.lines or total else ": the file is empty"
-    return f'Compared {found.lines} messages with the namespace "{name}"{where}: {counts}.{rest}'
+    return f'Compared {output.counted(found.lines, "message")} with the namespace "{name}"{where}: {counts}.{rest}'
 
 
 def _as_json(path: str, name: str, found: Verification) -> dict[str, Any]:

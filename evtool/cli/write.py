@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from evtool.cli import options, output
 from evtool.cli.options import open_store
+from evtool.errors import FileError
 
 
 @click.command()
@@ -59,7 +62,7 @@ def write(
             body = source.read()
     with open_store(dsn, namespace) as store:
         position = store.write_message(id_, stream, type or "", body, metadata, expected_version)
-    output.data(str(position))
+    _tell([position])
 
 
 def _write_batch(stream: str, path: str, expected_version: int | None, dsn: str | None, namespace: str | None) -> None:
@@ -68,5 +71,18 @@ def _write_batch(stream: str, path: str, expected_version: int | None, dsn: str 
     with files.open_input(path) as source:
         messages = list(ndjson.read_new(source))
     with open_store(dsn, namespace) as store:
-        for position in store.write_messages(stream, messages, expected_version):
+        positions = store.write_messages(stream, messages, expected_version)
+    _tell(positions)
+
+
+def _tell(positions: Sequence[int]) -> None:
+    """Prints the positions in the stream. If that can't be done, the error says that they are taken all the same."""
+    try:
+        for position in positions:
             output.data(str(position))
+        output.flush()
+    except FileError as error:
+        where = " to ".join(str(position) for position in sorted({*positions[:1], *positions[-1:]}))
+        raise FileError(
+            f"{error.message}; the stream has it, at {where}", hint="don't write it again; evtool read shows it"
+        ) from error

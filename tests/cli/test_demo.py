@@ -19,7 +19,7 @@ def test_the_demo_shows_the_main_job_and_leaves_nothing(options: list[str], tmp_
     (slice_,) = re.findall(r"Done\. (\d+) events exported in .*, the last at global position 3499", done.err)
     assert 0 < int(slice_) < 1000
     assert f"{slice_} the same, 0 missing, 0 extra, 0 different" in done.err
-    assert re.search(r"Done\. 1 events exported", done.err)
+    assert re.search(r"Done\. 1 event exported", done.err)
     assert "\x1b" not in done.out
     assert os.listdir(tmp_path) == []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -11,7 +12,7 @@ import pytest
 
 from evtool.model import NewMessage
 from evtool.stores.postgres import PostgresStore
-from tests.cli.running import Cli, Done, assert_one_line
+from tests.cli.running import SECONDS, Cli, Done, assert_one_line
 
 
 def _lines(done: Done) -> list[dict[str, Any]]:
@@ -20,6 +21,26 @@ def _lines(done: Done) -> list[dict[str, Any]]:
 
 def _positions(done: Done) -> list[int]:
     return [line["pos"] for line in _lines(done)]
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(("count", "where"), [(1, "0"), (40_000, "0 to 39999")])
+def test_a_position_that_can_not_be_printed_is_taken(
+    cli: Cli, store: PostgresStore, tmp_path: Path, unbuffered: str, count: int, where: str
+) -> None:
+    """The message is there when standard output turns out to be full: the error says so, for a retry would write twice."""
+    batch = tmp_path / "batch.ndjson"
+    batch.write_text('{"type":"Counted"}\n' * count)
+    with Path("/dev/full").open("wb") as full:
+        environment = cli.environment(PYTHONUNBUFFERED=unbuffered)
+        process = cli.start("write", "full-1", "--batch", batch, stdout=full, env=environment)
+        _, error = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1
+    assert error.decode() == (
+        "evtool: FILE: can't write standard output: No space left on device;"
+        f" the stream has it, at {where} — don't write it again; evtool read shows it\n"
+    )
+    assert store.stream_version("full-1") == count - 1
 
 
 def _fill(store: PostgresStore, stream: str, count: int) -> None:

@@ -195,5 +195,5 @@ def test_an_increment_on_the_command_line(filled: Cli, tmp_path: Path) -> None:
     filled("import", stdin=line(1000, stream="above-1", id="00000000-0000-4000-8000-00000000fffe")).ok()
     filled("write", "last-1", "Happened").ok()
     done = filled("export", "--incremental", tmp_path / "2.gz.manifest.json", "-o", tmp_path / "3.gz").ok()
-    assert done.err.startswith("Done. 1 events exported in ")
+    assert done.err.startswith("Done. 1 event exported in ")
     assert "position 1001" in done.err

@@ -84,7 +84,7 @@ _KEY = """
      LIMIT 1
 """
 
-# What a row takes on disk, by the last count of them; else what pages have beside them for what is too large for a page.
+# What a row takes on disk, by the last count of rows; else what a page has beside it for what is too large for one.
 # A view, and whatever else has no pages of its own, has nothing.
 _SIZE = """
     SELECT CASE WHEN reltuples > 0 THEN pg_table_size(oid) / reltuples

@@ -88,7 +88,7 @@ def where(found: Found, plan: Plan) -> sql.Composable:
 
 
 def met(found: Found, column: Column, condition: Condition) -> sql.Composed:
-    """A condition in SQL. COPY, which makes CSV, takes no parameters, so the value is a literal, which takes the column's type."""
+    """A condition in SQL. COPY takes no parameters, so the value is a literal, which takes the column's type."""
     field = sql.Identifier(column.name)
     if condition.value is None:
         return sql.SQL("{} IS NULL" if condition.operator == "=" else "{} IS NOT NULL").format(field)

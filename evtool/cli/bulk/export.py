@@ -28,7 +28,7 @@ from evtool.cli.bulk.export_meter import RecordMeter
 @click.option("--batch-size", metavar="N", type=click.IntRange(1), help="Records taken at once. [default: 1000]")
 @click.option("--no-space-check", is_flag=True, help="Begin even if the disk seems too small.")
 @options.progress
-@options.database
+@options.on_tables
 def export(
     resource: str | None,
     table: str | None,

@@ -69,4 +69,4 @@ class RecordMeter:
         if self._mode == "json":
             output.talk(f'{{"done":true,"{self._verb}":{records},"elapsed":"{elapsed}"}}')
         elif self._mode != "none":
-            output.talk(f"Done. {records} records {self._verb} in {elapsed}{where}.")
+            output.talk(f"Done. {output.counted(records, 'record')} {self._verb} in {elapsed}{where}.")

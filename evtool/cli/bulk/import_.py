@@ -41,7 +41,7 @@ _FORMATS = ["csv", "ndjson", "json"]
 @click.option("--reject-file", metavar="FILE", help="Where refused records go: CSV if it ends in .csv, else NDJSON.")
 @click.option("--report", type=click.Choice(["text", "json"]), default="text", show_default=True, help="On stdout.")
 @options.progress
-@options.database
+@options.on_server
 def import_(what: tuple[str, ...], progress: str, dsn: str | None, report: str, **given: Any) -> int:
     """Import records of files into tables: each is accepted, or in the report.
 
@@ -82,7 +82,9 @@ def import_(what: tuple[str, ...], progress: str, dsn: str | None, report: str, 
 
     def show(moment: ImportProgress) -> None:
         if moment.continued and moment.records - chosen.batch <= moment.continued:
-            output.note(f"goes on with an import that was interrupted after {moment.continued} records")
+            output.note(
+                f"goes on with an import that was interrupted after {output.counted(moment.continued, 'record')}"
+            )
         meter.show(moment.records, of=moment.resource)
 
     def tell(reports: list[ImportReport]) -> None:
@@ -157,7 +159,9 @@ def _text(report: ImportReport, *, dry_run: bool) -> str:
     if report.updated:
         parts.append(f"{report.updated} {would}updated")
     parts.append(f"{report.rejected} rejected")
-    lines = [f"{report.resource}: {report.total} records in {report.elapsed:.1f}s: {', '.join(parts)}"]
+    lines = [
+        f"{report.resource}: {output.counted(report.total, 'record')} in {report.elapsed:.1f}s: {', '.join(parts)}"
+    ]
     width = max((len(str(count)) for count in report.by_code.values()), default=0)
     lines += [f"  {count:>{width}}  {code}" for code, count in report.by_code.items()]
     lines += [

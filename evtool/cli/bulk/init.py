@@ -12,7 +12,7 @@ from evtool.cli import options, output
 
 @click.command()
 @click.option("--schema", metavar="SCHEMA", default="public", show_default=True, help="Where the tables go.")
-@options.database
+@options.on_server
 def init(schema: str, dsn: str | None) -> None:
     """Make the tables users, articles, comments and posts, and what imports need.
 

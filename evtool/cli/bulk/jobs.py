@@ -43,7 +43,7 @@ _every = click.option(
 @_watch
 @_every
 @options.as_json
-@options.database
+@options.on_server
 def jobs(
     init: bool,
     states: tuple[str, ...],
@@ -90,7 +90,7 @@ def jobs(
 @_watch
 @_every
 @options.as_json
-@options.database
+@options.on_server
 def status(job: int, watch: bool, interval: float, json_: bool, dsn: str | None) -> int:
     """Show a job with its counters.
 
@@ -125,7 +125,7 @@ def status(job: int, watch: bool, interval: float, json_: bool, dsn: str | None)
 @click.option(
     "--format", "form", type=click.Choice(["ndjson", "csv"]), default="ndjson", show_default=True, help="As what."
 )
-@options.database
+@options.on_server
 def errors(job: int, form: str, dsn: str | None) -> None:
     """Print the refused records of a job: line, field, value, code and message of each fault, and the original text.
 
@@ -158,7 +158,7 @@ def errors(job: int, form: str, dsn: str | None) -> None:
 @click.command()
 @click.argument("numbers", metavar="JOB...", type=int, nargs=-1, required=True)
 @options.as_json
-@options.database
+@options.on_server
 def cancel(numbers: tuple[int, ...], json_: bool, dsn: str | None) -> None:
     """Cancel jobs. One that is at work stops after its batch; what its batches did stays.
 
@@ -177,7 +177,7 @@ def cancel(numbers: tuple[int, ...], json_: bool, dsn: str | None) -> None:
 @click.command()
 @click.argument("numbers", metavar="JOB...", type=int, nargs=-1, required=True)
 @options.as_json
-@options.database
+@options.on_server
 def retry(numbers: tuple[int, ...], json_: bool, dsn: str | None) -> None:
     """Queue jobs again that have failed, were cancelled, or have failed batches. They go on where they stopped.
 
@@ -198,7 +198,7 @@ def retry(numbers: tuple[int, ...], json_: bool, dsn: str | None) -> None:
 )
 @click.option("--state", "states", type=click.Choice(_STATES[2:]), multiple=True, help="Only jobs in it. Repeatable.")
 @options.as_json
-@options.database
+@options.on_server
 def purge(older_than: str, states: tuple[str, ...], json_: bool, dsn: str | None) -> None:
     """Forget jobs that have been over for a while, with their refused records and idempotency keys.
 
@@ -279,7 +279,7 @@ def _progress(row: dict[str, Any]) -> str:
     rate = f", {row['rows_per_second']:,.0f} rows/s" if row["rows_per_second"] else ""
     waits = f", waits for {', '.join(map(str, row['waits_for']))}" if row["waits_for"] else ""
     error = f" — {row['error_code']}: {row['error_message']}" if row["error_code"] else ""
-    counts = f"{row['total']} records, {row['accepted']} accepted, {row['rejected']} rejected"
+    counts = f"{output.counted(row['total'], 'record')}, {row['accepted']} accepted, {row['rejected']} rejected"
     return f"{row['state']}: {counts}, {row['batches']} batches{rate}{waits}{error}"
 
 

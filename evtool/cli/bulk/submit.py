@@ -53,7 +53,7 @@ def _of_jobs(command: _Command) -> _Command:
             help="Fail after so many beginnings without a batch done. [default: 5]",
         ),
         options.as_json,
-        options.database,
+        options.on_server,
     ):
         command = option(command)
     return command

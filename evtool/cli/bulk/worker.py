@@ -82,7 +82,7 @@ _DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="On stderr.")
 @click.option("--child", metavar="NUMBER:PARENT", hidden=True, help="Be one of the processes of a supervisor.")
 @click.option("--counted", is_flag=True, hidden=True, help="Count for the supervisor, who tells Prometheus.")
-@options.database
+@options.on_server
 def worker(child: str | None, dsn: str | None, log_format: str, **given: Any) -> int | None:
     """Do the jobs of the queue, until SIGTERM or Ctrl-C, or with --drain until none is left.
 

@@ -101,7 +101,7 @@ def test_stdout_takes_an_export_without_a_manifest(
     tables.execute("CREATE TABLE t AS SELECT 1 AS id")
     done = bulk_cli("bulk", "export", "--table", f"{schema}.t").ok()
     assert done.stdout == b'{"id":1}\n'
-    assert done.err.startswith("Done. 1 records exported")
+    assert done.err.startswith("Done. 1 record exported")
     events = bulk_cli("bulk", "export", "--table", f"{schema}.t", "--progress", "json").ok().err.splitlines()
     assert json.loads(events[-1])["exported"] == 1
 

@@ -52,7 +52,7 @@ def test_the_report_as_json(shop: Shop, users: Path) -> None:
 def test_the_report_for_people_and_exit_code_0(shop: Shop) -> None:
     """Where nothing is refused the exit code is 0, and the report is a line."""
     done = run(shop, "users", "-", stdin=(HEADER + ",a@x.org,A,admin,true\n").encode()).ok()
-    assert done.out.startswith("users: 1 records in ")
+    assert done.out.startswith("users: 1 record in ")
     assert done.out.endswith(": 1 inserted, 0 rejected\n")
 
 
