@@ -19,9 +19,10 @@ from evtool.bulk.catalog import from_catalog
 from evtool.bulk.framing import Format, Framer, Rejoined, detect, open_framer
 from evtool.bulk.ledger import Ledger, Place, Span, open_import
 from evtool.bulk.loading import Loader, Outcome, Reject
-from evtool.bulk.records import Record, content, size
+from evtool.bulk.records import Record, content
 from evtool.bulk.reports import ImportReport
 from evtool.bulk.resource import Resource
+from evtool.bulk.rows import Rows
 from evtool.connecting import server_dsn
 from evtool.errors import InputDiffers, InvalidArgument, TooManyRejects
 from evtool.stores.postgres.connection import Connection, Connector
@@ -272,9 +273,7 @@ class _Journey:
         number = self._contexts[context]
         return context if number == 1 else f"{context}/{number}"
 
-    def _batch(
-        self, ledger: Ledger, loader: Loader, span: Span, batch: Sequence[Record], rows: Sequence[bytes]
-    ) -> Outcome:
+    def _batch(self, ledger: Ledger, loader: Loader, span: Span, batch: Sequence[Record], rows: Rows) -> Outcome:
         """Imports a batch and writes it down, in one transaction; tries again what lost against another."""
         for attempt in range(1, TRIES + 1):
             try:
@@ -319,17 +318,19 @@ class _Journey:
 def _batches(records: Iterator[Record], limit: int, digest: hashlib._Hash) -> Iterator[tuple[list[Record], str]]:
     """The records in batches: as many as are wanted, or fewer that are very large; each with the digest up to there."""
     batch: list[Record] = []
+    texts: list[bytes] = []
     held = 0
     for record in records:
         batch.append(record)
-        held += size(record)
+        text = content(record)
+        texts.append(text)
+        held += len(text)
         if len(batch) == limit or held >= BATCH_BYTES:
-            digest.update(b"".join(map(content, batch)))
+            digest.update(b"".join(texts))
             yield batch, digest.hexdigest()
-            batch = []
-            held = 0
+            batch, texts, held = [], [], 0
     if batch:
-        digest.update(b"".join(map(content, batch)))
+        digest.update(b"".join(texts))
         yield batch, digest.hexdigest()
 
 

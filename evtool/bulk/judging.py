@@ -50,6 +50,7 @@ class Target:
         deferrable: whether a key is only checked when it is asked for, which ON CONFLICT can't be used with.
         partitioned: whether its records are in partitions.
         path: where names without a schema are looked for: PostgreSQL's own first, then as the role's other programs do.
+        orderless: whether nothing of it hangs on the order in which records come but the keys of the resource.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Target:
     deferrable: bool
     partitioned: bool
     path: str
+    orderless: bool
 
 
 # What a number may be that is one, and yet none of the type's.

@@ -6,8 +6,8 @@ same transaction, is theirs.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,19 +20,18 @@ from evtool.bulk.catalog import BASE, ELEMENT
 from evtool.bulk.judging import Target
 from evtool.bulk.records import Record
 from evtool.bulk.resource import Reference, Resource
-from evtool.bulk.seen import Seen
-from evtool.bulk.statements import Statements
+from evtool.bulk.rows import RowMaker, Rows
+from evtool.bulk.statements import NOT_OF_A_RECORD, Statements
+from evtool.bulk.straight import ORDERLESS
 from evtool.errors import InvalidResource, PermissionDenied, ServerUnsuitable
 from evtool.stores.postgres.connection import Connection
 
 OWN = "_evtool_"
 """What the names of an import's own columns begin with."""
 
-_COPY_BYTES = 1 << 16
 # For batches of one transaction; others find the tables empty. Truncating makes the server plan all statements anew,
 # which takes as long as a third of a batch; deleting leaves dead rows, which every look at the tables has to pass.
 _EMPTIED_EVERY = 16
-_NULL = b"\\N"
 _numbers = itertools.count(1)
 
 
@@ -101,7 +100,6 @@ class Loader:
             PermissionDenied: the role may not write to the table.
         """
         self._connection = connection
-        self._typed = typed
         self._loaded = 0
         self._statements = Statements(
             resource,
@@ -111,9 +109,8 @@ class Loader:
             typed=typed,
             suffix=str(next(_numbers)),
         )
-        self._seen = Seen(self._statements.file_keys)
+        self._maker = RowMaker(self._statements, typed=typed)
         self._trusting = self._statements.can_trust
-        self._is_plain = re.compile(self._statements.plain).fullmatch
         tables = [sql.Identifier("pg_temp", name) for name in self._statements.temporary]
         self._truncated = sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(tables))
         self._emptied = sql.SQL("; ").join(sql.SQL("DELETE FROM {}").format(table) for table in tables)
@@ -141,7 +138,7 @@ class Loader:
         """The temporary table (line bigint, errors json, raw text) of what this transaction's last batch refused."""
         return sql.Identifier("pg_temp", self._statements.rejects)
 
-    def load(self, rows: Sequence[bytes], *, together: bool = False) -> Outcome:
+    def load(self, rows: Rows, *, together: bool = False) -> Outcome:
         """Loads a batch, inside the caller's transaction.
 
         Args:
@@ -158,9 +155,43 @@ class Loader:
         if together:
             connection.execute(self._emptied if self._loaded % _EMPTIED_EVERY else self._truncated)
             self._loaded += 1
-        with connection.cursor() as cursor:
+        gone = rows.count and self._maker.goes_straight and self._load_straight(rows)
+        if not gone:
+            return self._load_staged(rows.all())
+        rest = self._load_staged(rows.staged)
+        return dataclasses.replace(
+            rest,
+            total=rest.total + rows.count,
+            accepted=rest.accepted + rows.count,
+            inserted=rest.inserted + rows.count,
+        )
+
+    def _load_straight(self, rows: Rows) -> bool:
+        """Puts those records into the table that are known to be right; whether it took them all, for else it has none.
+
+        What it doesn't take it may have from before. Then the others of this import are probably there, too.
+        """
+        connection = self._connection
+        try:
+            with connection.transaction(), connection.cursor() as cursor:
+                connection.execute(self._statements.as_the_load)
+                with cursor.copy(self._statements.copy_straight) as copy:
+                    for block in rows.straight:
+                        copy.write(block)
+                connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
+        except psycopg.Error as error:
+            if (error.sqlstate or "08")[:2] in NOT_OF_A_RECORD:
+                raise
+            self._maker.goes_straight = False
+        return self._maker.goes_straight
+
+    def _load_staged(self, blocks: Sequence[bytes]) -> Outcome:
+        """Has the server look at records, and insert those that it accepts."""
+        if not blocks:
+            return Outcome(0, 0, 0, 0, 0, 0)
+        with self._connection.cursor() as cursor:
             with cursor.copy(self._statements.copy) as copy:
-                for block in rows:
+                for block in blocks:
                     copy.write(block)
             row = cursor.execute(self._statements.load, (self._trusting,), prepare=True).fetchone()
         assert row is not None
@@ -188,51 +219,9 @@ class Loader:
                     ).format(sequence=sql.Literal(row[0]), column=sql.Identifier(column), table=self._statements.table)
                 )
 
-    def rows(self, batch: Sequence[Record]) -> list[bytes]:
-        """The records as rows of COPY's text format, in blocks: any thread may make them while a batch is loaded."""
-        width = len(self._statements.given)
-        blocks: list[bytes] = []
-        rows: list[bytes] = []
-        held = 0
-        for number, record in enumerate(batch, 1):
-            fields = record.fields
-            if record.fault is not None:
-                head = [_escape(record.raw or b""), record.fault.code.encode(), _escape(record.fault.message.encode())]
-                fields = [None] * width
-            else:
-                head = [_NULL if record.raw is None else _escape(record.raw), _NULL, _NULL]
-            if self._typed:
-                head += [_list(record.mistyped), _list(record.absent)]
-            texts = [_NULL if field is None else field for field in fields]
-            row = b"\t".join(texts)
-            # each tab above the separators, each backslash above the nulls is part of a value
-            if b"\n" in row or b"\r" in row or row.count(b"\t") != width - 1 or row.count(b"\\") != fields.count(None):
-                row = b"\t".join([_NULL if field is None else _escape(field) for field in fields])
-            is_fresh = record.fault is None and self._seen.is_new(fields)
-            head[3:3] = [b"t" if self._is_plain(row) else b"f", b"t" if is_fresh else b"f"]
-            rows.append(b"%d\t%d\t%b\t%b\n" % (number, record.line, b"\t".join(head), row))
-            held += len(rows[-1])
-            if held > _COPY_BYTES:
-                blocks.append(b"".join(rows))
-                rows.clear()
-                held = 0
-        blocks.append(b"".join(rows))
-        return blocks
-
-
-def _escape(value: bytes) -> bytes:
-    """A value for COPY's text format."""
-    if b"\\" in value:
-        value = value.replace(b"\\", b"\\\\")
-    return value.replace(b"\t", b"\\t").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
-
-
-def _list(names: Sequence[str]) -> bytes:
-    """Names as the text of an array."""
-    if not names:
-        return _NULL
-    quoted = ",".join('"{}"'.format(name.replace("\\", "\\\\").replace('"', '\\"')) for name in names)
-    return _escape(f"{{{quoted}}}".encode())
+    def rows(self, batch: Sequence[Record]) -> Rows:
+        """The records as rows, in the order of the file: any thread may make them while a batch is loaded."""
+        return self._maker.make(batch)
 
 
 _COLUMNS = f"""
@@ -319,7 +308,17 @@ def _look_at(connection: Connection, resource: Resource, *, upsert: bool) -> Tar
             )
     lockable = [one for one in resource.references if _may_lock(connection, resource, one)]
     chosen = {column.name: types[column.name] for column in resource.columns}
-    return Target(name, oid, chosen, frozenset(lockable), len(at_once) < len(found), partitioned, path)
+    orderless, unique = connection.execute(ORDERLESS, (oid,)).fetchone() or (False, 0)
+    return Target(
+        name,
+        oid,
+        chosen,
+        frozenset(lockable),
+        len(at_once) < len(found),
+        partitioned,
+        path,
+        orderless and unique == len(resource.keys),
+    )
 
 
 def _may_lock(connection: Connection, resource: Resource, reference: Reference) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 # 16 MB, of which untouched pages take nothing: of a million keys one in a hundred is taken for another.
 _BITS = 27
-_MASK = (1 << _BITS) - 1
+_BYTES = (1 << _BITS - 3) - 1
 
 
 class Seen:
@@ -22,27 +22,31 @@ class Seen:
         Args:
             keys: for each key the places of its columns in a record.
         """
-        self._keys = [(number, [*places]) for number, places in enumerate(keys)]
+        self._single = [(hash((number,)), *places) for number, places in enumerate(keys) if len(places) == 1]
+        self._keys = [(number, [*places]) for number, places in enumerate(keys) if len(places) > 1]
         self._bits = bytearray(1 << (_BITS - 3)) if keys else bytearray()
 
     def is_new(self, fields: Sequence[bytes | None]) -> bool:
         """Whether no record has had one of these keys before; from now on one has."""
-        bits, new = self._bits, True
-        for number, places in self._keys:
-            if len(places) == 1:
-                text = fields[places[0]]
-                if text is None:
-                    continue
+        new = True
+        bits = self._bits
+        for salt, at in self._single:
+            text = fields[at]
+            if text is not None:
                 # letters of either case may be equal
-                place = hash((number, text.lower()))
-            else:
-                texts = [fields[place] for place in places]
-                if None in texts:
-                    continue
+                place = hash(text.lower()) ^ salt
+                byte, bit = place >> 3 & _BYTES, 1 << (place & 7)
+                if bits[byte] & bit:
+                    new = False
+                else:
+                    bits[byte] |= bit
+        for number, places in self._keys:
+            texts = [fields[place] for place in places]
+            if None not in texts:
                 place = hash((number, *[text and text.lower() for text in texts]))
-            byte, bit = place >> 3 & _MASK >> 3, 1 << (place & 7)
-            if bits[byte] & bit:
-                new = False
-            else:
-                bits[byte] |= bit
+                byte, bit = place >> 3 & _BYTES, 1 << (place & 7)
+                if bits[byte] & bit:
+                    new = False
+                else:
+                    bits[byte] |= bit
         return new

@@ -7,10 +7,12 @@ rules and defaults, stands as it is: a resource is trusted like a script.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 
 from psycopg import sql
 
 from evtool import sqltext
+from evtool.bulk import straight
 from evtool.bulk.installing import SCHEMA
 from evtool.bulk.placing import Placement, temp
 from evtool.bulk.resource import Reference
@@ -54,7 +56,7 @@ class Statements(Placement):
     def _messages(self) -> str:
         return f"evtool_messages_{self._suffix}"
 
-    @property
+    @cached_property
     def copy(self) -> sql.Composed:
         """The COPY into the staging table."""
         columns = [
@@ -73,6 +75,35 @@ class Statements(Placement):
         )
 
     @property
+    def straight(self) -> bytes | None:
+        """The regular expression of rows that may go straight into the table; None where there are none such."""
+        if not self.can_trust or not self._target.orderless:
+            return None
+        written = [column.name for column in self._columns]
+        return straight.pattern(self._resource, self._target.types, self.casts, self.given, written)
+
+    @property
+    def key_columns(self) -> list[tuple[str, bool]]:
+        """The columns of all keys that the file has, and whether they are compared without case."""
+        names = dict.fromkeys(name for unique in self._resource.keys for name in unique.columns if name in self.given)
+        return [(name, self._resource.column(name).fold_case) for name in names]
+
+    @cached_property
+    def copy_straight(self) -> sql.Composed:
+        """The COPY into the table itself."""
+        return sql.SQL("COPY {} ({}) FROM STDIN (ENCODING 'UTF8')").format(
+            self._self, _COMMA.join(map(sql.Identifier, self.given))
+        )
+
+    @cached_property
+    def as_the_load(self) -> sql.Composed:
+        """Makes a transaction what the call of `load` is run in."""
+        return sql.SQL(
+            "SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, YMD';"
+            " SET LOCAL intervalstyle = 'postgres'; SELECT set_config('search_path', {}, true)"
+        ).format(sql.Literal(self._target.path))
+
+    @cached_property
     def load(self) -> sql.Composed:
         """The call that gives the staged records their verdicts and inserts the good ones."""
         return sql.SQL("SELECT * FROM {}(%s)").format(self._function)
