@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -10,10 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import evtool
+from tests.cli.forking import Forking
 
 _HOME = str(Path(evtool.__file__).parent.parent)
 SECONDS = 60
 """No command of a test takes so long, unless it hangs."""
+
+_OF_PYTHON = ("PYTHON", "LC_", "LANG", "TZ", "COLUMNS", "TERM", "NO_COLOR")
+
+# The first two words of what has been run.
+_started: set[tuple[str, ...]] = set()
+_forking = functools.cache(Forking)
 
 
 @dataclass(frozen=True)
@@ -48,16 +56,22 @@ class Cli:
     namespace: str | None = None
 
     def __call__(self, *arguments: str | Path, stdin: bytes = b"", **variables: str) -> Done:
-        """Runs a command to its end."""
-        done = subprocess.run(
-            self.command(*arguments),
-            input=stdin,
-            capture_output=True,
-            env=self.environment(**variables),
-            timeout=SECONDS,
-            check=False,
+        """Runs a command to its end.
+
+        Every command that a process of the run has not seen yet, or that has variables which Python itself reads, is
+        started as it is elsewhere; others are forks of a process that has imported evtool.
+        """
+        given, environment = [*map(str, arguments)], self.environment(**variables)
+        command = tuple(given[:2])
+        if command in _started and not any(name.startswith(_OF_PYTHON) for name in variables):
+            done = _forking().run(given, stdin, environment, SECONDS)
+            if done is not None:
+                return Done(*done)
+        _started.add(command)
+        completed = subprocess.run(
+            self.command(*arguments), input=stdin, capture_output=True, env=environment, timeout=SECONDS, check=False
         )
-        return Done(done.returncode, done.stdout, done.stderr)
+        return Done(completed.returncode, completed.stdout, completed.stderr)
 
     def start(self, *arguments: str | Path, **options: Any) -> subprocess.Popen[bytes]:
         """Starts a command. Its standard streams are pipes, unless options of Popen say otherwise."""

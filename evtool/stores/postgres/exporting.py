@@ -106,6 +106,8 @@ def lines(connection: Connection, chosen: Slice) -> Iterator[ExportBlock]:
         try:
             # left with the COPY half read where a name has control characters: everything behind goes row by row
             with connection.transaction():
+                # each row is put together by one process: workers would each wait for a part of it
+                connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")
                 for block in _packed(connection, packed):
                     last = block.last_position
                     yield block

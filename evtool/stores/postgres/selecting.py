@@ -35,10 +35,10 @@ _MERGED_CATEGORIES = 32
 # find others first each time, and the first are counted.
 _BY_BITMAP = "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off"
 # Without statistics, as right after an import, the planner would rather sort the table on disk than follow the index
-# that has the order. Compiling a merge of 32 scans takes longer than most slices, and workers beside it gain nothing.
+# that has the order. Compiling a merge of 32 scans takes longer than most slices.
 IN_ORDER = (
     "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = on; SET LOCAL enable_bitmapscan = off;"
-    " SET LOCAL enable_sort = off; SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0"
+    " SET LOCAL enable_sort = off; SET LOCAL jit = off"
 )
 
 
