@@ -161,7 +161,7 @@ def _column(row: Any) -> Column:
 def _rule(row: Any) -> Rule:
     alone = len(row.columns) == 1
     code = f"invalid_{row.columns[0]}" if alone else f"violates_{row.name}"
-    return Rule(code=code, field=row.columns[0] if row.columns else "", expression=row.expression, is_enforced=True)
+    return Rule(code=code, field=row.columns[0] if row.columns else "", expression=row.expression)
 
 
 def _reference(row: Any) -> Reference:

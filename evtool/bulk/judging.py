@@ -50,7 +50,9 @@ class Target:
         deferrable: whether a key is only checked when it is asked for, which ON CONFLICT can't be used with.
         partitioned: whether its records are in partitions.
         path: where names without a schema are looked for: PostgreSQL's own first, then as the role's other programs do.
-        orderless: whether nothing of it hangs on the order in which records come but the keys of the resource.
+        orderless: whether nothing of it hangs on the order in which records come but the keys of the resource, and
+            defaults.
+        defaulted: the columns that have one.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Target:
     partitioned: bool
     path: str
     orderless: bool
+    defaulted: frozenset[str]
 
 
 # What a number may be that is one, and yet none of the type's.

@@ -19,10 +19,10 @@ from evtool.bulk.casting import ColumnType
 from evtool.bulk.catalog import BASE, ELEMENT
 from evtool.bulk.judging import Target
 from evtool.bulk.records import Record
-from evtool.bulk.resource import Reference, Resource
+from evtool.bulk.resource import Reference, Resource, Unique
 from evtool.bulk.rows import RowMaker, Rows
 from evtool.bulk.statements import NOT_OF_A_RECORD, Statements
-from evtool.bulk.straight import ORDERLESS
+from evtool.bulk.straight import LOOK
 from evtool.errors import InvalidResource, PermissionDenied, ServerUnsuitable
 from evtool.stores.postgres.connection import Connection
 
@@ -173,12 +173,13 @@ class Loader:
         """
         connection = self._connection
         try:
-            with connection.transaction(), connection.cursor() as cursor:
-                connection.execute(self._statements.as_the_load)
-                with cursor.copy(self._statements.copy_straight) as copy:
-                    for block in rows.straight:
-                        copy.write(block)
-                connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
+            with (
+                connection.transaction(),
+                connection.cursor() as cursor,
+                cursor.copy(self._statements.copy_straight) as copy,
+            ):
+                for block in rows.straight:
+                    copy.write(block)
         except psycopg.Error as error:
             if (error.sqlstate or "08")[:2] in NOT_OF_A_RECORD:
                 raise
@@ -294,7 +295,7 @@ def _look_at(connection: Connection, resource: Resource, *, upsert: bool) -> Tar
     if upsert and not (resource.natural_key or resource.key):
         raise InvalidResource(f"{where} has no key to upsert by", hint="give the table a primary key")
     for unique in resource.keys:
-        wanted = [f"lower({column})" if resource.column(column).fold_case else column for column in unique.columns]
+        wanted = _indexed(resource, unique)
         if sorted(wanted) in indexes and upsert and unique.columns == (resource.natural_key or resource.key):
             if sorted(wanted) not in at_once:
                 raise InvalidResource(
@@ -308,7 +309,8 @@ def _look_at(connection: Connection, resource: Resource, *, upsert: bool) -> Tar
             )
     lockable = [one for one in resource.references if _may_lock(connection, resource, one)]
     chosen = {column.name: types[column.name] for column in resource.columns}
-    orderless, unique = connection.execute(ORDERLESS, (oid,)).fetchone() or (False, 0)
+    orderless, unique, defaulted = connection.execute(LOOK, (oid,)).fetchone() or (False, 0, ())
+    keys = {tuple(sorted(_indexed(resource, one))) for one in resource.keys}
     return Target(
         name,
         oid,
@@ -317,8 +319,14 @@ def _look_at(connection: Connection, resource: Resource, *, upsert: bool) -> Tar
         len(at_once) < len(found),
         partitioned,
         path,
-        orderless and unique == len(resource.keys),
+        orderless and unique == len(found) == len(keys) and {tuple(columns) for columns in indexes} == keys,
+        frozenset(defaulted),
     )
+
+
+def _indexed(resource: Resource, unique: Unique) -> list[str]:
+    """The columns of a key, as its index has them."""
+    return [f"lower({column})" if resource.column(column).fold_case else column for column in unique.columns]
 
 
 def _may_lock(connection: Connection, resource: Resource, reference: Reference) -> bool:

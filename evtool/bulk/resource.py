@@ -114,16 +114,14 @@ class Rule:
         code: of a record that doesn't.
         field: the column that is named in the report.
         expression: SQL over the columns, whose names it writes as they are; null passes.
-        plain: a regular expression, Python's, of texts of the field that satisfy the rule whatever the other columns
-            hold; others may as well. Records that are known to be right by such ones are imported faster.
-        is_enforced: whether the table has it as a constraint.
+        plain: a regular expression, Python's, that matches no whole text of the field which breaks the rule, whatever
+            the other columns hold. Records that are known to be right by such ones are imported faster.
     """
 
     code: str
     field: str
     expression: str
     plain: str | None = None
-    is_enforced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +295,7 @@ def _rule(part: _Section) -> Rule:
     )
     part.end()
     try:
-        re.compile((rule.plain or "").encode())
+        re.compile(rule.plain or "")
     except re.error as error:
         raise InvalidResource(
             f"plain of {part.what} is no regular expression: {error}", hint="see the module re of Python"

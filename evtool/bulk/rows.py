@@ -53,6 +53,7 @@ class RowMaker:
         self._seen = Seen(statements.file_keys)
         self._is_plain = re.compile(statements.plain).fullmatch
         self._is_right = re.compile(statements.straight or b"").fullmatch
+        self._rules = [(place, rule.fullmatch) for place, rule in statements.rules]
         self._keys = [(statements.given.index(name), folds) for name, folds in statements.key_columns]
 
     def make(self, batch: Sequence[Record]) -> Rows:
@@ -67,7 +68,11 @@ class RowMaker:
                 row = _joined(record.fields)
                 # a backslash is a null's, or it is a value's, which is then none of those that are known to be right
                 nulls = row.count(b"\\") if b"\\" in row else 0
-                if self._is_right(row) and (not nulls or nulls == record.fields.count(None)):
+                if (
+                    self._is_right(row)
+                    and (not nulls or nulls == record.fields.count(None))
+                    and self._keeps_the_rules(record.fields)
+                ):
                     straight.append(row)
                     marked.append((record, row, True, True))
                     continue
@@ -82,6 +87,13 @@ class RowMaker:
             blocks = self._staged(marked)
             return Rows([], 0, blocks, lambda: blocks)
         return Rows([b"\n".join([*straight, b""])], len(straight), self._staged(others), lambda: self._staged(marked))
+
+    def _keeps_the_rules(self, fields: Sequence[bytes | None]) -> bool:
+        for place, matches in self._rules:
+            text = fields[place]
+            if text is None or matches(text.decode()) is None:
+                return False
+        return True
 
     def _may_be_another(self, fields: Sequence[bytes | None]) -> bool:
         """Whether the server may find a key that has other letters than the file: a default, or one in lower case."""

@@ -6,6 +6,7 @@ rules and defaults, stands as it is: a resource is trusted like a script.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cached_property
 
@@ -77,10 +78,15 @@ class Statements(Placement):
     @property
     def straight(self) -> bytes | None:
         """The regular expression of rows that may go straight into the table; None where there are none such."""
-        if not self.can_trust or not self._target.orderless:
+        if not self.can_trust or not self._target.orderless or not self._target.defaulted <= {*self.given}:
             return None
         written = [column.name for column in self._columns]
         return straight.pattern(self._resource, self._target.types, self.casts, self.given, written)
+
+    @property
+    def rules(self) -> list[tuple[int, re.Pattern[str]]]:
+        """What such a row's values must match as a whole, with their places."""
+        return straight.rules(self._resource, self.given)
 
     @property
     def key_columns(self) -> list[tuple[str, bool]]:
@@ -94,14 +100,6 @@ class Statements(Placement):
         return sql.SQL("COPY {} ({}) FROM STDIN (ENCODING 'UTF8')").format(
             self._self, _COMMA.join(map(sql.Identifier, self.given))
         )
-
-    @cached_property
-    def as_the_load(self) -> sql.Composed:
-        """Makes a transaction what the call of `load` is run in."""
-        return sql.SQL(
-            "SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, YMD';"
-            " SET LOCAL intervalstyle = 'postgres'; SELECT set_config('search_path', {}, true)"
-        ).format(sql.Literal(self._target.path))
 
     @cached_property
     def load(self) -> sql.Composed:

@@ -116,6 +116,20 @@ def test_large_messages_are_sent_on_their_own(slices: Slices, connection: psycop
     assert sum(length > 80_000 for _, length in sizes) == 3
 
 
+def test_what_compresses_well_is_not_held_together(slices: Slices, connection: psycopg.Connection) -> None:
+    """A message takes little room in the table and much in memory: a few are sent alone, many keep all from being packed."""
+    text = "UPDATE messages SET data = jsonb_build_object('a', repeat('x', 40000)) WHERE position % {} = 0"
+    connection.execute(text.format(2000).encode())
+    with slices(Selection()) as (opened, chosen):
+        query = chosen.packed()
+        assert query is not None
+        sizes = opened.execute(sql.SQL("SELECT messages, length(lines) FROM ({}) AS sent").format(query)).fetchall()
+    assert max(length for messages, length in sizes if messages > 1) < 100_000
+    connection.execute(text.format(20).encode())
+    with slices(Selection()) as (_, chosen):
+        assert chosen.packing is None
+
+
 def test_where_many_are_large_nothing_is_put_together(slices: Slices, connection: psycopg.Connection) -> None:
     """It would cost a second look at each, and save little."""
     connection.execute(

@@ -84,17 +84,19 @@ _KEY = """
      LIMIT 1
 """
 
-# What a row takes on disk, by the last count of rows; else what a page has beside it for what is too large for one.
-# A view, and whatever else has no pages of its own, has nothing.
-_SIZE = """
-    SELECT CASE WHEN reltuples > 0 THEN pg_table_size(oid) / reltuples
-                ELSE (pg_table_size(oid) - pg_relation_size(oid)) * current_setting('block_size')::bigint
-                     / nullif(pg_relation_size(oid), 0)::float END
-      FROM pg_class WHERE oid = %(table)s
+# How much a table has, with its partitions and heirs, of what is too large for a page; null where that isn't known, as
+# of a view.
+_OUT_OF_LINE = """
+    WITH RECURSIVE part (oid) AS (
+        SELECT %(table)s::oid UNION SELECT inhrelid FROM pg_inherits JOIN part ON inhparent = part.oid
+    )
+    SELECT CASE WHEN bool_and(relkind IN ('r', 'm', 'p'))
+                THEN coalesce(sum(pg_relation_size(nullif(reltoastrelid, 0)::regclass)), 0) END
+      FROM part JOIN pg_class USING (oid)
 """
-_CHUNK_BYTES = 1 << 15
-_FEW_ROWS = 8
-_MANY_ROWS = 100
+# However it lies, so much passes through memory at once.
+_MOST_OUT_OF_LINE = 1 << 22
+_MANY_ROWS = 64
 
 # So small that the socket holds what the server sends while a block is put together: else each waits for the other.
 _BLOCK_BYTES = 1 << 15
@@ -247,13 +249,15 @@ class PostgresSource:
                     yield Block(len(taken), make(taken))
 
     def _rows_at_once(self, found: Found) -> int:
-        """How many rows may be held together, by what a row of the table takes on disk; few where that isn't known."""
+        """How many rows may be held together: many only of a table whose rows fit into its pages.
+
+        An average would say nothing about those that lie side by side.
+        """
         if not psycopg.capabilities.has_stream_chunked():
             return 1
-        row = self._connection.execute(_SIZE, {"table": found.oid}).fetchone()
-        if row is None or row[0] is None:
-            return _FEW_ROWS
-        return max(1, min(_MANY_ROWS, int(_CHUNK_BYTES / max(row[0], 1))))
+        row = self._connection.execute(_OUT_OF_LINE, {"table": found.oid}).fetchone()
+        is_known_to_be_little = row is not None and row[0] is not None and row[0] <= _MOST_OUT_OF_LINE
+        return _MANY_ROWS if is_known_to_be_little else 1
 
     def raw(self, plan: Plan) -> Iterator[bytes]:
         """The records as COPY has them, for a COPY into the same columns, in no order.

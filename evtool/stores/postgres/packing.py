@@ -28,11 +28,12 @@ _MOST_POSITIONS = 512
 # With more large messages than one of so many, looking for them costs more than the others save.
 _LARGE_PER = 500
 
-# Larger ones are sent on their own, so that neither side ever holds a hundred of them. What is compressed may be a
+# Larger ones are sent on their own, so that neither side ever holds hundreds of them. What is compressed may be a
 # hundred times as large as it looks.
 _SMALL = sql.SQL(
-    "(pg_column_size({column}) <= 512 OR pg_column_size({column}) <= 2048 AND pg_column_compression({column}) IS NULL)"
-    " IS NOT FALSE"
+    "(pg_column_size(data) <= 2048 AND pg_column_compression(data) IS NULL) IS NOT FALSE"
+    " AND (pg_column_size(metadata) <= 2048 AND pg_column_compression(metadata) IS NULL) IS NOT FALSE"
+    " AND octet_length(type) <= 1024"
 )
 _LINE = sql.SQL(
     r"concat_ws(e'\x02', id, stream_name, type, position, global_position,"
@@ -44,7 +45,7 @@ _SIZE = sql.SQL("""
       (SELECT max(global_position) FROM {messages} WHERE global_position <= {last})
 """)
 _SAMPLE = sql.SQL("""
-    SELECT count(*) FILTER (WHERE {conditions}), count(*) FILTER (WHERE NOT {small})
+    SELECT count(*) FILTER (WHERE {conditions}), count(*) FILTER (WHERE NOT ({small}))
     FROM {messages} TABLESAMPLE SYSTEM ({percent}) REPEATABLE (0)
 """)
 _PACKED = sql.SQL(r"""
@@ -98,7 +99,7 @@ class Packing:
             last=end,
             width=width,
             line=_LINE,
-            small=_small(),
+            small=_SMALL,
             table=self.table,
             conditions=sql.SQL(" AND ").join((block, *self.conditions)),
         )
@@ -130,7 +131,7 @@ def choose(
     share = min(1.0, _SAMPLED_PAGES / pages)
     sample = _SAMPLE.format(
         conditions=sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("true"),
-        small=_small(),
+        small=_SMALL,
         messages=table,
         percent=sql.Literal(100 * share),
     )
@@ -161,8 +162,3 @@ def fields_of(rows: Iterable[Row]) -> Iterator[list[bytes]]:
         if len(fields) != count * COLUMNS:
             raise AmbiguousRow
         yield fields
-
-
-def _small() -> sql.Composed:
-    data, metadata = (_SMALL.format(column=sql.Identifier(column)) for column in ("data", "metadata"))
-    return sql.SQL("({} AND {})").format(data, metadata)
