@@ -287,12 +287,7 @@ def _column(part: _Section) -> Column:
 
 
 def _rule(part: _Section) -> Rule:
-    rule = Rule(
-        code=part.text("code"),
-        field=part.text("field"),
-        expression=part.text("expression"),
-        plain=part.optional_text("plain"),
-    )
+    rule = Rule(part.text("code"), part.text("field"), part.text("expression"), part.optional_text("plain"))
     part.end()
     try:
         re.compile(rule.plain or "")
