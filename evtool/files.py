@@ -274,9 +274,12 @@ def _describing(name: str) -> Iterator[None]:
         # the reader of our pipe has had enough; the command line ends quietly
         raise
     except OSError as error:
-        raise FileError(
-            f"can't write {name}: {error.strerror or error}", hint="choose another place for the output"
-        ) from error
+        raise unwritable(name, error) from error
+
+
+def unwritable(name: str, error: OSError) -> FileError:
+    """What is said of an output that can't be written."""
+    return FileError(f"can't write {name}: {error.strerror or error}", hint="choose another place for the output")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -123,9 +123,9 @@ def _writing() -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise FileError(
-            f"can't write standard output: {error.strerror or error}", hint="choose another place for the output"
-        ) from error
+        from evtool.files import unwritable
+
+        raise unwritable("standard output", error) from error
 
 
 def is_read() -> bool:

@@ -1,4 +1,4 @@
-"""Commands that begin in a tenth of the time: forks of a process that has imported evtool already.
+"""Commands that need no start of Python: forks of a process that has imported evtool already.
 
 A command of the tests is a process of its own, with its own environment, folder and standard streams. Most of what it
 does until it is done is to import the driver, again and again. Each process of a run keeps one that has done that, and
