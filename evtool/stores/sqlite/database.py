@@ -160,10 +160,12 @@ class Database:
         """Closes the connections that nobody uses."""
         with self._gate.lock:
             idle, self._idle = self._idle, []
-            if self._memory is not None:
-                idle.append(self._memory)
         for connection in idle:
             connection.close()
+        if self._memory is not None:
+            # never under a thread that is inside a statement: the driver would read what SQLite has freed
+            with self._memory_lock:
+                self._memory.close()
 
     def before_fork(self) -> None:
         """Waits for a moment until nobody uses it, closes what is idle, and keeps everybody out."""
@@ -205,6 +207,8 @@ class Database:
             if self._memory is not None:
                 # a database in memory lives and dies with its one connection
                 with self._memory_lock:
+                    if self._deleted:
+                        raise _deleted()
                     yield self._memory
                 return
             connection = connection or self._connect()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
+
+import pytest
 
 from evtool.errors import NamespaceExists, NamespaceNotFound, WrongExpectedVersion
 from evtool.model import NewMessage
@@ -159,3 +162,28 @@ def test_whoever_uses_a_new_namespace_first_shares_it(store: Store, open_store: 
     results = together([lambda one=one: append(one, "thing-1")[0] for one in stores])  # type: ignore[misc]
     assert sorted(result.result() for result in results) == list(range(WRITERS))
     store.delete_namespace("used by eight")
+
+
+def test_a_namespace_may_be_deleted_under_those_who_use_it(store: Store) -> None:
+    """Whoever writes and reads while it comes and goes is told that it is gone, or is done: nothing else happens."""
+    name = "deleted under others"
+    over = threading.Event()
+
+    def come_and_go() -> None:
+        try:
+            for _ in range(2 * ROUNDS):
+                append(store.in_namespace(store.create_namespace(name).name), "thing-1")
+                store.delete_namespace(name)
+        finally:
+            over.set()
+
+    def use(number: int) -> None:
+        while not over.is_set():
+            with contextlib.suppress(NamespaceNotFound):
+                append(store.in_namespace(name), f"other-{number}")
+                assert {m.stream_name for m in everything(store.in_namespace(name))} <= {"thing-1", "other-0", "other-1"}
+
+    for result in together([come_and_go, partial(use, 0), partial(use, 1)]):
+        result.result()
+    with pytest.raises(NamespaceNotFound):
+        everything(store.in_namespace(name))

@@ -38,8 +38,14 @@ BEGIN
         HINT = 'Call it outside of a transaction, or in one with ISOLATION LEVEL READ COMMITTED.';
   END IF;
 
-  SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END INTO _watermark
-  FROM messages_global_position_seq;
+  BEGIN
+    SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END INTO _watermark
+    FROM messages_global_position_seq;
+    RAISE no_data_found;
+  EXCEPTION WHEN no_data_found THEN
+    -- Undone on purpose: the lock on the sequence goes, the value stays. Whoever drops the schema locks the table first,
+    -- so that he counts as a writer, and then the sequence: he would wait for us while we wait for him.
+  END;
 
   SELECT array_agg(virtualtransaction), array_agg(pid) INTO _writers, _pids
   FROM pg_locks
