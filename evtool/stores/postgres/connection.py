@@ -83,9 +83,11 @@ class Connector:
         Raises:
             InvalidDsn: libpq does not understand it.
         """
+        self._kept: Connection | None = None
         self._parameters = _parameters(dsn)
         self._class: type[Connection] = psycopg.Connection[tuple[Any, ...]]
         self._pool: ConnectionPool[Connection] | None = None
+        self._closings = 0
         self._pid = os.getpid()
         self._lock = threading.Lock()
 
@@ -127,18 +129,69 @@ class Connector:
             raise
         return connection
 
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[Connection]:
+        """A connection of one's own, in autocommit, that is kept for the next one who asks, if all goes well.
+
+        A new session maps each page of the server's memory anew that it looks at, which takes longer than to read a
+        small part of a large table. One is kept at the most, so whoever holds it keeps nobody waiting.
+
+        Raises:
+            StoreUnreachable, ServerUnsuitable: as `open` does.
+        """
+        connection = self._take_kept() or self.open()
+        closings = self._closings
+        try:
+            yield connection
+            connection.isolation_level, connection.read_only = psycopg.IsolationLevel.READ_COMMITTED, None
+        except BaseException:
+            connection.close()
+            raise
+        with self._lock:
+            if self._kept is None and self._closings == closings and self._pid == os.getpid():
+                self._kept = connection
+                return
+        connection.close()
+
     def close(self) -> None:
-        """Closes the pool."""
+        """Closes the pool, and what is kept."""
         with self._lock:
             pool, self._pool = self._pool, None
-        if pool is not None and self._pid == os.getpid():
-            pool.close()
+            kept, self._kept = self._kept, None
+            self._closings += 1
+        if self._pid != os.getpid():
+            _abandoned.extend((pool, kept))
+            return
+        for one in (kept, pool):
+            if one is not None:
+                one.close()
+
+    def __del__(self) -> None:
+        """A store that nobody has closed warns no more of what is kept than of what is in the pool."""
+        if self._kept is not None and self._pid == os.getpid():
+            self._kept.close()
+
+    def _take_kept(self) -> Connection | None:
+        """The one that is kept, if the server hasn't closed it meanwhile."""
+        with self._lock:
+            self._notice_fork()
+            kept, self._kept = self._kept, None
+        if kept is not None:
+            try:
+                kept.execute("")
+            except psycopg.Error:
+                kept.close()
+                return None
+        return kept
+
+    def _notice_fork(self) -> None:
+        if self._pid != os.getpid():
+            _abandoned.extend((self._pool, self._kept))
+            self._pool, self._kept, self._pid = None, None, os.getpid()
 
     def _get_pool(self) -> ConnectionPool[Connection]:
         with self._lock:
-            if self._pid != os.getpid():
-                _abandoned.append(self._pool)
-                self._pool, self._pid = None, os.getpid()
+            self._notice_fork()
             if self._pool is None:
                 self._pool = self._open_pool()
             return self._pool

@@ -235,18 +235,14 @@ class PostgresStore(Store):
     ) -> Iterator[ExportBlock]:
         """See `Store.export`."""
         contract.check_names(*selection.texts)
-        connection = self._connector.open()
-        try:
-            with translated(self._namespace):
-                schema = self._find_schema_anew(connection)
-                registry.check_structure(connection, schema)
-                mark = self._watermark(connection, schema) if watermark is None else watermark
-                with exporting.snapshot(connection):
-                    exporting.hold(connection, schema, mark.imports)
-                    chosen = selecting.choose(connection, schema, selection, mark.position)
-                    yield from parallel.export(connection, self._connector.open, chosen, jobs)
-        finally:
-            connection.close()
+        with self._connector.lent() as connection, translated(self._namespace):
+            schema = self._find_schema_anew(connection)
+            registry.check_structure(connection, schema)
+            mark = self._watermark(connection, schema) if watermark is None else watermark
+            with exporting.snapshot(connection):
+                exporting.hold(connection, schema, mark.imports)
+                chosen = selecting.choose(connection, schema, selection, mark.position)
+                yield from parallel.export(connection, self._connector.open, chosen, jobs)
 
     def import_batch(self, records: Iterable[Record], plan: ImportPlan = _PLAN) -> ImportSummary:
         """See `Store.import_batch`."""

@@ -194,8 +194,7 @@ class Database:
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        if self._deleted:
-            raise _deleted()
+        self._require_name()
         if self._forked_inside:
             raise forking.forked()
         process = os.getpid()
@@ -207,8 +206,7 @@ class Database:
             if self._memory is not None:
                 # a database in memory lives and dies with its one connection
                 with self._memory_lock:
-                    if self._deleted:
-                        raise _deleted()
+                    self._require_name()
                     yield self._memory
                 return
             connection = connection or self._connect()
@@ -230,6 +228,10 @@ class Database:
         finally:
             with self._gate.lock:
                 self._gate.leave()
+
+    def _require_name(self) -> None:
+        if self._deleted:
+            raise _deleted()
 
     def _connect(self) -> sqlite3.Connection:
         if self.path is not None:

@@ -181,9 +181,11 @@ def test_a_namespace_may_be_deleted_under_those_who_use_it(store: Store) -> None
         while not over.is_set():
             with contextlib.suppress(NamespaceNotFound):
                 append(store.in_namespace(name), f"other-{number}")
-                assert {m.stream_name for m in everything(store.in_namespace(name))} <= {"thing-1", "other-0", "other-1"}
+                streams = {message.stream_name for message in everything(store.in_namespace(name))}
+                assert streams <= {"thing-1", "other-0", "other-1"}
 
-    for result in together([come_and_go, partial(use, 0), partial(use, 1)]):
+    calls: list[Callable[[], None]] = [come_and_go, partial(use, 0), partial(use, 1)]
+    for result in together(calls):
         result.result()
     with pytest.raises(NamespaceNotFound):
         everything(store.in_namespace(name))
