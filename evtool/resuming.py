@@ -65,9 +65,8 @@ def blocks(
                         unchecked = False
                     yield block
                     tries.begin_anew()
+                    # where nothing is left, its end comes next, and leaves the store's session as it was
                     rest = increments.begin_after(selection, block.last_position)
-                    if rest is None:
-                        break
             if lost:
                 # what was imported while the last part was read
                 _check(store, namespace, watermark)

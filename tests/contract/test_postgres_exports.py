@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -12,8 +13,8 @@ from psycopg import conninfo
 
 import evtool
 from evtool.model import ExportBlock
-from evtool.stores.postgres import PostgresStore
-from evtool.testing.contract.helping import append
+from evtool.stores.postgres import PostgresStore, connection
+from evtool.testing.contract.helping import append, record
 
 NAME = "exported again"
 COUNT = 2500
@@ -22,6 +23,12 @@ SESSIONS = "SELECT pid FROM pg_stat_activity WHERE application_name = %s ORDER B
 Begin = Callable[[], Iterator[ExportBlock]]
 Sessions = Callable[[], set[int]]
 Until = Callable[[Callable[[], bool]], None]
+
+
+@pytest.fixture(autouse=True)
+def for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept is kept for as long as a slow machine takes for a test."""
+    monkeypatch.setattr(connection, "_KEPT_SECONDS", 600.0)
 
 
 @pytest.fixture
@@ -109,6 +116,41 @@ def test_a_session_that_the_server_has_ended_is_not_used_again(
         session.execute("SELECT pg_terminate_backend(%s)", (kept,))
     until(lambda: kept not in sessions())
     assert positions(store) == COUNT
+
+
+def test_a_session_is_not_kept_for_long(
+    store: evtool.Store, sessions: Sessions, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that exports no more has no session for it, though its store stays open."""
+    monkeypatch.setattr(connection, "_KEPT_SECONDS", 0.1)
+    before = sessions()
+    assert positions(store) == COUNT
+    until(lambda: sessions() == before)
+    assert positions(store) == COUNT
+
+
+def test_whoever_opens_another_session_ends_the_one_that_is_kept(
+    store: evtool.Store, sessions: Sessions, until: Until
+) -> None:
+    """A role that may have two sessions reads, exports and imports, one after another."""
+    before = sessions()
+    assert positions(store) == COUNT
+    (kept,) = sessions() - before
+    store.import_batch([record(COUNT + 1, "imported-1")])
+    until(lambda: kept not in sessions())
+
+
+def test_a_slice_that_ends_with_a_message_leaves_its_session(
+    store: evtool.Store, sessions: Sessions, tmp_path: Path
+) -> None:
+    """Of an export to a file, too, is nothing left to be read when its last message was."""
+    before = sessions()
+    kept = []
+    for _ in range(2):
+        evtool.export_file(store, str(tmp_path / "slice.ndjson"), evtool.Selection(to_position=100))
+        kept.append(sessions() - before)
+    assert len(kept[0]) == 1
+    assert kept[0] == kept[1]
 
 
 def test_a_store_that_is_closed_during_an_export_keeps_no_session(

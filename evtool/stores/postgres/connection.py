@@ -29,6 +29,8 @@ _CONNECT_SECONDS = "10"
 # More than that many threads of one program wait for each other's connections.
 _POOL_SIZE = 16
 _POOL_SECONDS = 30.0
+# How long the session of an export waits for another one.
+_KEPT_SECONDS = 2.0
 
 
 # Only where the session is the one that libpq was greeted by: behind a pooler it would be anybody's. Operators and
@@ -84,12 +86,14 @@ class Connector:
             InvalidDsn: libpq does not understand it.
         """
         self._kept: Connection | None = None
+        self._end: threading.Timer | None = None
         self._parameters = _parameters(dsn)
         self._class: type[Connection] = psycopg.Connection[tuple[Any, ...]]
         self._pool: ConnectionPool[Connection] | None = None
         self._closings = 0
         self._pid = os.getpid()
-        self._lock = threading.Lock()
+        # a pool begins by opening a connection
+        self._lock = threading.RLock()
 
     @contextlib.contextmanager
     def pooled(self) -> Iterator[Connection]:
@@ -109,6 +113,7 @@ class Connector:
             StoreUnreachable: no server, no login.
             ServerUnsuitable: the server is older than PostgreSQL 15.
         """
+        self._let_go()
         with translated():
             connection = self._class.connect(**self._parameters)
         try:
@@ -131,16 +136,17 @@ class Connector:
 
     @contextlib.contextmanager
     def lent(self) -> Iterator[Connection]:
-        """A connection of one's own, in autocommit, that is kept for the next one who asks, if all goes well.
+        """A connection of one's own, in autocommit, that is kept for a moment if all goes well, for the next who asks.
 
         A new session maps each page of the server's memory anew that it looks at, which takes longer than to read a
-        small part of a large table. One is kept at the most, so whoever holds it keeps nobody waiting.
+        small part of a large table. One is kept at the most, so whoever holds it keeps nobody waiting; and whoever
+        opens another one ends it first, so there are never more sessions than without.
 
         Raises:
             StoreUnreachable, ServerUnsuitable: as `open` does.
         """
-        connection = self._take_kept() or self.open()
         closings = self._closings
+        connection = self._take_kept() or self.open()
         try:
             yield connection
             connection.isolation_level, connection.read_only = psycopg.IsolationLevel.READ_COMMITTED, None
@@ -150,32 +156,31 @@ class Connector:
         with self._lock:
             if self._kept is None and self._closings == closings and self._pid == os.getpid():
                 self._kept = connection
+                self._end = threading.Timer(_KEPT_SECONDS, self._let_go)
+                self._end.daemon = True
+                self._end.start()
                 return
         connection.close()
 
     def close(self) -> None:
         """Closes the pool, and what is kept."""
         with self._lock:
+            self._notice_fork()
             pool, self._pool = self._pool, None
-            kept, self._kept = self._kept, None
             self._closings += 1
-        if self._pid != os.getpid():
-            _abandoned.extend((pool, kept))
-            return
-        for one in (kept, pool):
-            if one is not None:
-                one.close()
+        self._let_go()
+        if pool is not None:
+            pool.close()
 
-    def __del__(self) -> None:
-        """A store that nobody has closed warns no more of what is kept than of what is in the pool."""
-        if self._kept is not None and self._pid == os.getpid():
-            self._kept.close()
+    def _let_go(self) -> None:
+        """Closes what is kept."""
+        kept = self._taken()
+        if kept is not None:
+            kept.close()
 
     def _take_kept(self) -> Connection | None:
         """The one that is kept, if the server hasn't closed it meanwhile."""
-        with self._lock:
-            self._notice_fork()
-            kept, self._kept = self._kept, None
+        kept = self._taken()
         if kept is not None:
             try:
                 kept.execute("")
@@ -184,10 +189,19 @@ class Connector:
                 return None
         return kept
 
+    def _taken(self) -> Connection | None:
+        with self._lock:
+            self._notice_fork()
+            kept, self._kept = self._kept, None
+            if self._end is not None:
+                self._end.cancel()
+                self._end = None
+        return kept
+
     def _notice_fork(self) -> None:
         if self._pid != os.getpid():
             _abandoned.extend((self._pool, self._kept))
-            self._pool, self._kept, self._pid = None, None, os.getpid()
+            self._pool, self._kept, self._end, self._pid = None, None, None, os.getpid()
 
     def _get_pool(self) -> ConnectionPool[Connection]:
         with self._lock:

@@ -108,7 +108,18 @@ class Namespaces:
             NamespaceNotFound: there is none of that name.
         """
         _, file = self._find(name)
-        return self._database(name, file)
+        opened = file in self._open
+        database = self._database(name, file)
+        if self.folder is None and not opened:
+            # It may have been deleted before it was opened: nothing else would tell in memory. A file is made by `_make`.
+            try:
+                current = self._find(name)[1]
+            except NamespaceNotFound:
+                current = None
+            if current != file:
+                self._open.pop(file, None)
+                raise _missing(name)
+        return database
 
     def _database(self, name: str, file: str) -> Database:
         found = self._open.get(file)
