@@ -64,13 +64,16 @@ def export_file(
         tell: told of lost connections.
 
     Raises:
-        InvalidArgument: the manifest would be written over the file.
+        InvalidArgument: the manifest would be written over the file, or the file over the export that it goes on from.
         FileError: a file can't be read or written.
         ManifestUnusable, IncrementRefused: `previous` can't be gone on from.
         NotAble: the store can't do several jobs.
         EvtoolError: what the store raises.
     """
-    earlier = None if previous is None else manifests.read(previous)
+    earlier = None
+    if previous is not None:
+        earlier = manifests.read(previous)
+        increments.keep(previous, earlier[0], path)
     # what can't be reached at first is a wrong address more often than a lost connection: said at once
     store.get_namespace(store.namespace)
     beside = files.manifest_beside(path) if files.is_regular(path) else None

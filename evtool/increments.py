@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from evtool import manifest as manifests
-from evtool import times
+from evtool import files, times
 from evtool.errors import IncrementRefused, InvalidArgument
 from evtool.imports import ImportRecord
 from evtool.manifest import Manifest
@@ -32,6 +32,28 @@ def selection_after(manifest: Manifest, given: Selection) -> Selection:
             hint="leave the filters out: they are in the manifest",
         )
     return selection
+
+
+def keep(previous: str, manifest: Manifest, path: str) -> None:
+    """Makes sure that an increment isn't written over what it goes on from: that would be lost.
+
+    Args:
+        previous: where the earlier export's manifest is.
+        manifest: it.
+        path: where the increment is to be written.
+
+    Raises:
+        InvalidArgument: it is the earlier export, or its manifest.
+    """
+    if not files.is_regular(path):
+        return
+    target, taken = files.target_of(path), files.target_of(previous)
+    beside = taken.parent / manifest.file if manifest.file is not None else None
+    if target == taken or files.manifest_beside(path) == taken or (beside is not None and target == beside.resolve()):
+        raise InvalidArgument(
+            f"{path} is the export that this one is to go on from, and would be overwritten",
+            hint="give -o another name: each message is in one of the files",
+        )
 
 
 def begin_after(selection: Selection, position: int) -> Selection | None:

@@ -248,6 +248,9 @@ class _Journey:
             records = iter(framer)
             _pass_over(records, place, digest)
             done = place.records
+            if (stopped := _too_many(options, counts)) is not None:
+                # it was stopped there before, and the same command does not get past it
+                return ledger, framer, stopped
             # rows are made beside the server's work, too
             batches = ((batch, loader.rows(batch), sum_) for batch, sum_ in _batches(records, options.batch, digest))
             for batch, rows, sum_ in reading.ahead(batches):

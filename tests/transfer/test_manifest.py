@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -183,6 +184,27 @@ def test_a_manifest_that_is_not_there_is_one_line(filled: Cli, tmp_path: Path) -
     assert_one_line(done, 1, "FILE", "can't read the manifest", "FILE.manifest.json")
     with pytest.raises(FileError):
         manifests.read(str(tmp_path))
+
+
+def test_an_increment_is_not_written_over_what_it_goes_on_from(filled: Cli, tmp_path: Path) -> None:
+    """By no name: not over the file, not over its manifest; both stay. A manifest alone may be replaced by the next."""
+    path = tmp_path / "all.gz"
+    filled("export", "-o", path).ok()
+    manifest = tmp_path / "all.gz.manifest.json"
+    moved = tmp_path / "moved.json"
+    shutil.copy(manifest, moved)
+    (tmp_path / "link").symlink_to(path)
+    before = (path.read_bytes(), manifest.read_bytes())
+    for given, output in (
+        (manifest, path), (moved, path), (manifest, tmp_path / "link"), (manifest, manifest), (moved, moved)
+    ):  # fmt: skip
+        done = filled("export", "--incremental", given, "-o", output)
+        assert_one_line(done, 2, "INVALID_ARGUMENT", "would be overwritten", "another name")
+        assert (path.read_bytes(), manifest.read_bytes()) == before
+    rolling = ("export", "--incremental", moved, "--manifest", moved)
+    filled("write", "last-1", "Happened").ok()
+    assert filled(*rolling).ok().out.count("\n") == 1
+    assert filled(*rolling).ok().out == ""
 
 
 def test_an_increment_on_the_command_line(filled: Cli, tmp_path: Path) -> None:

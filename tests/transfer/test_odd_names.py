@@ -12,7 +12,7 @@ import pytest
 from evtool import manifest as manifests
 from evtool.cli.selecting import selection_options
 from evtool.model import Selection
-from tests.cli.running import Cli
+from tests.cli.running import Cli, assert_one_line
 from tests.transfer.lines import lines
 
 _NAMES = ["a,b", 'a"b', '"a"', " a ", "a\nb", "a\r\nb", "", "a\\", "é"]
@@ -68,4 +68,5 @@ def test_a_file_may_have_any_name(cli: Cli, tmp_path: Path, store: str) -> None:
     cli("verify", path).ok()
     cli("import", "-i", path, "--on-conflict", "skip").ok()
     cli("import", "-i", path, "--on-conflict", "skip", "--batch-size", "2", "--resume").ok()
-    assert cli("export", "--incremental", f"{path}.manifest.json", "-o", path).ok().out == ""
+    assert_one_line(cli("export", "--incremental", f"{path}.manifest.json", "-o", path), 2, "would be overwritten")
+    assert cli("export", "--incremental", f"{path}.manifest.json").ok().out == ""

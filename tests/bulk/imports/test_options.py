@@ -74,8 +74,23 @@ def test_max_errors_stops_after_the_batch(shop: Shop, users: Path, limit: str, k
     assert "TOO_MANY_REJECTS" in done.err
     assert json.loads(done.out)["inserted"] == kept
     assert shop.rows("SELECT count(*) FROM users") == [(kept,)]
+    again = run(shop, "users", users, "--max-errors", limit, "--batch-size", "100", "--report", "json")
+    assert again.code == 1
+    assert {**json.loads(again.out), "elapsed": ""} == {**json.loads(done.out), "elapsed": ""}
+    assert shop.rows("SELECT count(*) FROM users") == [(kept,)]
     done = run(shop, "users", users, "--max-errors", "20", "--report", "json")
     assert json.loads(done.out)["inserted"] == 980
+
+
+def test_max_errors_holds_at_the_end_of_a_file(shop: Shop) -> None:
+    """A file of which too much is refused in its last batch is refused as often as it is tried."""
+    path = shop.folder / "bad.csv"
+    path.write_text("id,email,name,role,active\n" + "x,y,z,boss,perhaps\n" * 9)
+    for _ in range(3):
+        done = run(shop, "users", path, "--max-errors", "8")
+        assert done.code == 1
+        assert "TOO_MANY_REJECTS" in done.err
+    assert run(shop, "users", path, "--max-errors", "9").code == 5
 
 
 def test_atomic_is_all_or_nothing(shop: Shop, users: Path) -> None:
