@@ -52,6 +52,11 @@ _HOMES = {
 }
 
 
+def __dir__() -> list[str]:
+    """The public names, which nobody has used yet."""
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> Any:
     """Imports a public name when it is first used, so that `evtool --help` needn't."""
     if name not in _HOMES:

@@ -70,7 +70,7 @@ def server_dsn(dsn: str) -> str:
     if dsn.startswith(("sqlite:", "lmdb:")):
         raise InvalidDsn(
             f"this needs a PostgreSQL server, and {dsn.partition(':')[0]}: is none",
-            hint="name one with --dsn postgresql://…, or embedded:",
+            hint="name one such as postgresql://…, or embedded:",
         )
     if dsn and not _POSTGRES.match(dsn):
         what = f"nothing here knows the DSN {dsn.partition(':')[0][:20]}:…" if ":" in dsn else "this DSN has no scheme"

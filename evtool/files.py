@@ -99,10 +99,10 @@ def open_input(path: str) -> Iterator[Input]:
     try:
         raw = open(path, "rb", buffering=0)  # noqa: SIM115 - only the opening is described here
     except OSError as error:
-        raise FileError(f"can't read {path}: {error.strerror}", hint="give the path of an export file") from error
+        raise FileError(f"can't read {path}: {error.strerror}", hint="give the path of a readable file") from error
     with raw:
         if Path(path).is_dir():
-            raise FileError(f"can't read {path}: it is a folder", hint="give the path of an export file")
+            raise FileError(f"can't read {path}: it is a folder", hint="give the path of a readable file")
         yield Input(cast("BinaryIO", raw), path)
 
 

@@ -210,7 +210,7 @@ def _version(path: str) -> tuple[int, ...]:
     try:
         status = os.stat(path)
     except OSError as error:
-        raise FileError(f"can't read {path}: {error.strerror}", hint="give the path of an export file") from error
+        raise FileError(f"can't read {path}: {error.strerror}", hint="give the path of a readable file") from error
     if not stat.S_ISREG(status.st_mode):
         raise InvalidArgument(
             f"{path} can't be resumed: it is no file", hint="write it to a file, and name that with -i"
@@ -224,7 +224,7 @@ def _fingerprint(path: str) -> str:
         with open(path, "rb") as file:
             return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
     except OSError as error:
-        raise FileError(f"can't read {path}: {error.strerror}", hint="give the path of an export file") from error
+        raise FileError(f"can't read {path}: {error.strerror}", hint="give the path of a readable file") from error
 
 
 def _named(plan: ImportPlan, path: str) -> ImportPlan:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from evtool import manifest as manifests
 from evtool import files, times
+from evtool import manifest as manifests
 from evtool.errors import IncrementRefused, InvalidArgument
 from evtool.imports import ImportRecord
 from evtool.manifest import Manifest

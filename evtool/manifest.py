@@ -205,7 +205,7 @@ def read(path: str) -> tuple[Manifest, str]:
     if fields["format"] > FORMAT:
         raise ManifestUnusable(
             f"{path} has format {fields['format']}, and this evtool {__version__} knows {FORMAT} at the most",
-            hint="a newer evtool wrote it: upgrade evtool (pip install -U evtool)",
+            hint="a newer evtool wrote it: upgrade evtool",
         )
     seal = fields.pop(_SEAL, None)
     if seal != _seal(fields):

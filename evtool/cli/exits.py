@@ -33,6 +33,7 @@ USAGE = 2
 UNREACHABLE = 3
 CONFLICT = 4
 REJECTED = 5
+BATCHES_STAY = "the batches that were committed are kept: the same command goes on from there"
 SIGNALLED = 128
 """And the number of the signal: 130 for Ctrl-C, as shells have it."""
 
@@ -47,6 +48,7 @@ _CODES: tuple[tuple[type[EvtoolError], int], ...] = (
 
 # The signal that interrupts: this one, SIGTERM or SIGHUP.
 _ended_by = signal.SIGINT
+_left_behind = "nothing is half done"
 
 
 def end_orderly() -> None:
@@ -55,6 +57,12 @@ def end_orderly() -> None:
         # what was told to ignore it, as by nohup, goes on ignoring it
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _interrupt)
+
+
+def when_interrupted(what: str) -> None:
+    """Says what an interruption leaves behind, where it isn't that nothing is half done; "" says nothing."""
+    global _left_behind
+    _left_behind = what
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
@@ -132,7 +140,7 @@ def _run(command: click.Command) -> int:
         return FAILED
     except (KeyboardInterrupt, click.Abort):
         what = "interrupted" if _ended_by == signal.SIGINT else f"ended by {_ended_by.name}"
-        what = f"{what}; nothing is half done"
+        what = f"{what}; {_left_behind}" if _left_behind else what
         _show_other("INTERRUPTED", what, what)
         return SIGNALLED + _ended_by
     except BrokenPipeError:

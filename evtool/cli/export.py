@@ -75,7 +75,7 @@ def export(
                 store,
                 path,
                 selection,
-                compression=options.compression(gzip=gzip, zstd=zstd),
+                compression=options.compression(path, gzip=gzip, zstd=zstd),
                 manifest=manifest,
                 previous=incremental,
                 jobs=jobs,

@@ -74,6 +74,8 @@ def import_(
     with open_store(dsn, namespace) as store:
         if force and not yes and not dry_run:
             _ask(store.namespace, path)
+        if resume:
+            exits.when_interrupted(exits.BATCHES_STAY)
         meter = output.Meter(progress, "imported", total_bytes=size)
         try:
             if resume or batch_size is not None:
@@ -89,6 +91,24 @@ def import_(
             meter.close()
     skipped = summary.skipped if plan.on_conflict is OnConflict.SKIP else None
     meter.done(summary.imported, summary.last_position, skipped=skipped, dry_run=dry_run, note=note)
+    if not note and size is not None:
+        _compare(path, summary.imported + summary.skipped)
+
+
+def _compare(path: str, count: int) -> None:
+    """Says so where the manifest beside a file has another count, as of one that was cut off at the end of a line."""
+    from evtool import files, manifest
+    from evtool.errors import EvtoolError
+
+    beside = files.manifest_beside(path)
+    try:
+        said = manifest.read(str(beside))[0].count if beside.is_file() else count
+    except EvtoolError:
+        # of something else by now: `evtool verify` says what
+        return
+    if said != count:
+        text = f"{beside.name} says {said:,} messages, and the file had {count:,}: see evtool verify {path}"
+        output.talk(output.event(warning=text) if output.wants_json_events() else f"evtool: {text}")
 
 
 def _check(path: str, *, force: bool, yes: bool, dry_run: bool, in_batches: bool) -> None:

@@ -93,7 +93,7 @@ show_sql = click.option("--sql", "sql", is_flag=True, help="Print the SQL for ps
 
 
 _gzip = click.option("--gzip", is_flag=True, help="Compress; so does a FILE that ends in .gz.")
-_zstd = click.option("--zstd", is_flag=True, help="Compress with zstd; so does a FILE that ends in .zst.")
+_zstd = click.option("--zstd", is_flag=True, help="Compress with zstd (evtool[zstd]); so does a FILE ending in .zst.")
 
 
 def compressed(command: _Command) -> _Command:
@@ -101,15 +101,22 @@ def compressed(command: _Command) -> _Command:
     return _gzip(_zstd(command))
 
 
-def compression(*, gzip: bool, zstd: bool) -> Compression | None:
-    """The compression that was asked for; None goes by the output's suffix."""
-    from evtool.compression import Compression
+def compression(path: str, *, gzip: bool, zstd: bool) -> Compression | None:
+    """The compression that was asked for; None goes by the output's suffix.
+
+    Raises:
+        click.UsageError: one was asked for, and the suffix is another's.
+    """
+    from evtool.compression import Compression, by_suffix
 
     if gzip and zstd:
         raise click.UsageError("Give --gzip or --zstd, not both.")
-    if gzip:
-        return Compression.GZIP
-    return Compression.ZSTD if zstd else None
+    if not gzip and not zstd:
+        return None
+    asked = Compression.GZIP if gzip else Compression.ZSTD
+    if by_suffix(path) not in {asked, Compression.NONE}:
+        raise click.UsageError(f"--{asked} and the name {path} don't fit: leave the option out, or give another name.")
+    return asked
 
 
 def can_ask() -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from evtool.cli import options, output
+from evtool.cli import exits, options, output
 from evtool.cli.options import open_store
 
 _LINES = 10
@@ -117,6 +117,8 @@ def tail(
                 if number == limit:
                     break
         except KeyboardInterrupt:
+            # that is how it is ended
+            exits.when_interrupted("")
             if upto is not None:
                 output.talk(f"evtool: to go on from here: --position {upto + 1}")
             raise

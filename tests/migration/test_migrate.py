@@ -106,7 +106,7 @@ def test_before_the_first_run_everything_says_to_migrate(fresh: Store) -> None:
     for ask in asked:
         with pytest.raises(NotMigrated) as caught:
             ask()
-        assert caught.value.hint == "run: evtool migrate"
+        assert caught.value.hint == "run: evtool migrate, with this --dsn"
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_an_older_layout_waits_for_migrate(folder: Path, monkeypatch: pytest.Mon
         for call in every_call(store).values():
             with pytest.raises(NotMigrated) as caught:
                 call()
-            assert caught.value.hint == "run: evtool migrate"
+            assert caught.value.hint == "run: evtool migrate, with this --dsn"
         assert store.migration_status()[0].pending == (f"{versions['registry']:04}",)
         assert [step.action for step in store.migrate()] == ["upgraded", "upgraded"]
         assert len(everything(store)) == 3

@@ -46,7 +46,7 @@ def install(connection: Connection) -> tuple[str, list[str]]:
         NamespaceRefused: the schema evtool_jobs is somebody else's.
     """
     if not registry.is_installed(connection):
-        raise NotMigrated("this database has no registry of evtool yet", hint="run: evtool migrate")
+        raise NotMigrated("this database has no registry of evtool yet", hint="run: evtool migrate, with this --dsn")
     # alembic takes a second to import
     from evtool.stores.postgres import structure
 
@@ -168,7 +168,7 @@ def _is_newer(version: str) -> bool:
 def _too_new(what: str, known: str) -> DatabaseTooNew:
     return DatabaseTooNew(
         f"the queue of bulk jobs has {what}, and this evtool knows {known} at the most",
-        hint="a newer evtool made it: upgrade evtool (pip install -U evtool)",
+        hint="a newer evtool made it: upgrade evtool",
     )
 
 

@@ -91,7 +91,7 @@ def export(
             selection,
             format=format,
             bom=bom,
-            compression=options.compression(gzip=gzip, zstd=zstd),
+            compression=options.compression(path, gzip=gzip, zstd=zstd),
             schema=schema,
             batch=batch_size or exporting.BATCH,
             check_space=not no_space_check,

@@ -34,7 +34,7 @@ _FORMATS = ["csv", "ndjson", "json"]
 )
 @click.option("--batch-size", "batch", metavar="N", type=click.IntRange(min=1), default=1000, show_default=True,
               help="How many records are committed together.")  # fmt: skip
-@click.option("--atomic", is_flag=True, help="One transaction for everything.")
+@click.option("--atomic", is_flag=True, help="One transaction for everything; with --max-errors 0, all or nothing.")
 @click.option("--max-errors", metavar="N|P%", help="Stop when more records, or more of a hundred, are refused.")
 @click.option("--dry-run", is_flag=True, help="Report everything, keep nothing.")
 @click.option("--restart", is_flag=True, help="Don't go on with an import that was interrupted: begin anew.")
@@ -77,6 +77,8 @@ def import_(what: tuple[str, ...], progress: str, dsn: str | None, report: str, 
     )
     groups: list[tuple[str | None, list[str]]] = [(None, list(what))] if given["table"] else _groups(what)
     sources = _sources(groups, given["table"], given["schema"], dsn)
+    if not (chosen.atomic or chosen.dry_run):
+        exits.when_interrupted(exits.BATCHES_STAY)
     meter = RecordMeter(progress, "imported")
     refused = 0
 
@@ -95,6 +97,9 @@ def import_(what: tuple[str, ...], progress: str, dsn: str | None, report: str, 
             output.data(json.dumps(one.as_json(), ensure_ascii=False, separators=(",", ":")) if report == "json"
                         else _text(one, dry_run=chosen.dry_run))  # fmt: skip
         output.flush()
+
+        if refused and report == "text" and given["reject_file"] is None:
+            output.talk("evtool: --reject-file FILE and --report json say which records were refused, and why")
 
     try:
         import_files(dsn, sources, chosen, reject_file=given["reject_file"], progress=show, on_report=tell)

@@ -127,7 +127,7 @@ def check_version(transaction: lmdb.Transaction[bytes], path: Path) -> None:
     if found > VERSION:
         raise DatabaseTooNew(
             f"{path} has structure {found:04}, and this evtool knows {VERSION:04} at the most",
-            hint="a newer evtool migrated it: upgrade evtool (pip install -U evtool)",
+            hint="a newer evtool migrated it: upgrade evtool",
         )
     raise not_migrated()
 
@@ -139,7 +139,9 @@ def deleted() -> NamespaceNotFound:
 
 def not_migrated() -> NotMigrated:
     """The error of a store, or a namespace, that isn't there."""
-    return NotMigrated("this store has no namespaces of evtool yet, or older ones", hint="run: evtool migrate")
+    return NotMigrated(
+        "this store has no namespaces of evtool yet, or older ones", hint="run: evtool migrate, with this --dsn"
+    )
 
 
 def successor(transaction: lmdb.Transaction[bytes]) -> str | None:

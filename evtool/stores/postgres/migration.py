@@ -224,7 +224,7 @@ def _behaviour_is_stale(connection: Connection, target: Target) -> bool:
         if differs and _is_newer(version):
             raise DatabaseTooNew(
                 f"the functions of {target.what} are of evtool {version}, and this is {__version__}",
-                hint="upgrade evtool (pip install -U evtool)",
+                hint="upgrade evtool",
             )
         return differs or not unchanged
     return True

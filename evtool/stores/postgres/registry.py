@@ -16,7 +16,7 @@ from evtool.stores.postgres import scripts
 from evtool.stores.postgres.connection import Connection, Notices
 from evtool.stores.postgres.translation import PERMISSION_HINT
 
-_MIGRATE = "run: evtool migrate"
+_MIGRATE = "run: evtool migrate, with this --dsn"
 
 _COLUMNS = "SELECT name, schema_name, created_at AT TIME ZONE 'UTC' FROM evtool.namespaces"
 _LIST = f'{_COLUMNS} ORDER BY name COLLATE "C"'
@@ -60,7 +60,7 @@ def check_structure(connection: Connection, schema: str) -> None:
     if row is not None and row[0] > known:
         raise DatabaseTooNew(
             f"the schema {schema} has structure {row[0]}, and this evtool knows {known} at the most",
-            hint="a newer evtool migrated it: upgrade evtool (pip install -U evtool)",
+            hint="a newer evtool migrated it: upgrade evtool",
         )
 
 

@@ -79,7 +79,7 @@ def pending(scope: str, current: str | None, *, what: str) -> list[str]:
     if current not in known:
         raise DatabaseTooNew(
             f"{what} has structure {current}, and this evtool knows {known[-1]} at the most",
-            hint="a newer evtool migrated it: upgrade evtool (pip install -U evtool)",
+            hint="a newer evtool migrated it: upgrade evtool",
         )
     return known[known.index(current) + 1 :]
 

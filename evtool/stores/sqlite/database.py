@@ -268,7 +268,7 @@ class Database:
         if found > self.newest:
             raise DatabaseTooNew(
                 f"{self.path} has structure {found:04}, and this evtool knows {self.newest:04} at the most",
-                hint="a newer evtool migrated it: upgrade evtool (pip install -U evtool)",
+                hint="a newer evtool migrated it: upgrade evtool",
             )
         raise _not_migrated()
 
@@ -289,7 +289,9 @@ def _deleted() -> NamespaceNotFound:
 
 
 def _not_migrated() -> NotMigrated:
-    return NotMigrated("this store has no namespaces of evtool yet, or older ones", hint="run: evtool migrate")
+    return NotMigrated(
+        "this store has no namespaces of evtool yet, or older ones", hint="run: evtool migrate, with this --dsn"
+    )
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -111,7 +111,7 @@ class Namespaces:
         opened = file in self._open
         database = self._database(name, file)
         if self.folder is None and not opened:
-            # It may have been deleted before it was opened: nothing else would tell in memory. A file is made by `_make`.
+            # It may have been deleted before it was opened. Nothing else would tell in memory; for files `_make` does.
             try:
                 current = self._find(name)[1]
             except NamespaceNotFound:

@@ -49,7 +49,7 @@ def check_state(target: Target, state: NamespaceState) -> Iterator[Found]:
         cure = "restore it from a backup" + ("" if name is None else ", or: " + shell("evtool", "ns", "delete", name))
         yield found(Severity.PROBLEM, "schema-gone", target, what, cure)
     elif state.note is not None:
-        yield found(Severity.WARNING, "too-new", target, state.note, "pip install -U evtool")
+        yield found(Severity.WARNING, "too-new", target, state.note, "upgrade evtool")
     elif state.pending:
         what = f"the structure is {state.structure}, and still to come is {', '.join(state.pending)}"
         yield found(Severity.WARNING, "structure-behind", target, what, migrate)
