@@ -36,7 +36,7 @@ def test_increments_are_exported_daily(production: str, tmp_path: Path) -> None:
     """The guide's script makes a chain of files, and what is imported from it is what production has."""
     assert follow(HOW_TO / "daily-increments.md", tmp_path, production, PROD=production) == 15
     with evtool.connect(production, "production") as store, evtool.connect(production, "copy") as copy:
-        assert copy.last_position() == store.last_position() == 43437
+        assert copy.last_position() == store.last_position() == 43438
         assert copy.get_stream_messages("file-new.py") == store.get_stream_messages("file-new.py")
 
 

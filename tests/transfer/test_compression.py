@@ -211,6 +211,16 @@ def test_a_suffix_says_how_it_is_compressed(name: str, compression: str) -> None
     assert by_suffix(name) == compression
 
 
+@pytest.mark.parametrize(("option", "name"), [("--gzip", "x.zst"), ("--zstd", "x.gz")])
+def test_an_option_that_the_name_contradicts_is_wrong_usage(cli: Cli, tmp_path: Path, option: str, name: str) -> None:
+    """Nobody finds gzip in a file that is called .zst; a name that says nothing fits both."""
+    done = cli("export", option, "-o", tmp_path / name)
+    assert done.code == 2
+    assert f"{option} and the name" in done.err
+    assert not (tmp_path / name).exists()
+    cli("export", option, "-o", tmp_path / "x.ndjson").ok()
+
+
 def test_both_options_are_wrong_usage(cli: Cli) -> None:
     """One has to be meant."""
     done = cli("export", "--gzip", "--zstd")

@@ -186,6 +186,22 @@ def test_a_manifest_that_is_not_there_is_one_line(filled: Cli, tmp_path: Path) -
         manifests.read(str(tmp_path))
 
 
+@pytest.mark.parametrize("progress", ["none", "json"])
+def test_an_import_says_that_its_file_is_shorter_than_the_manifest_has_it(
+    filled: Cli, tmp_path: Path, progress: str
+) -> None:
+    """A file that was cut off at the end of a line is a whole one for whoever doesn't look; a whole one needs no word."""
+    path = tmp_path / "all.ndjson"
+    filled("export", "-o", path).ok()
+    command = ("import", "-i", path, "--on-conflict", "skip", "--progress", progress)
+    assert "manifest" not in filled(*command).ok().err
+    whole = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(whole[:-1]))
+    said = f"all.ndjson.manifest.json says {len(whole)} messages, and the file had {len(whole) - 1}"
+    (line_,) = [one for one in filled(*command).ok().err.splitlines() if said in one]
+    assert progress != "json" or set(json.loads(line_)) == {"warning"}
+
+
 def test_an_increment_is_not_written_over_what_it_goes_on_from(filled: Cli, tmp_path: Path) -> None:
     """By no name: not over the file, not over its manifest; both stay. A manifest alone may be replaced by the next."""
     path = tmp_path / "all.gz"

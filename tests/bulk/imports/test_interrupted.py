@@ -44,8 +44,14 @@ def complete(shop: Shop, out: str) -> None:
     assert [one["line"] for one in refused] == sorted(number + 1 for number in REFUSED)
 
 
-def killed_after(shop: Shop, cli: Cli, command: list[str], batches: int) -> None:
-    """Kills the command as soon as so many batches are in: with a gate that the next batch can't pass."""
+def killed_after(
+    shop: Shop, cli: Cli, command: list[str], batches: int, how: signal.Signals = signal.SIGKILL
+) -> tuple[int, str]:
+    """Ends the command as soon as so many batches are in: with a gate that the next batch can't pass.
+
+    Returns:
+        Its exit code, and its stderr.
+    """
     gate = batches * BATCH + 1
     shop.run("CREATE TABLE IF NOT EXISTS gate (id integer)")
     shop.run(
@@ -62,9 +68,10 @@ def killed_after(shop: Shop, cli: Cli, command: list[str], batches: int) -> None
             assert time.monotonic() < deadline
             assert process.poll() is None, process.communicate()
             time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=SECONDS)
+        process.send_signal(how)
+        _, error = process.communicate(timeout=SECONDS)
     shop.run("DROP TRIGGER gate ON things")
+    return process.returncode, error.decode()
 
 
 @pytest.mark.parametrize("batches", [0, 1, 7, 19])
@@ -77,6 +84,21 @@ def test_the_same_command_goes_on_after_a_kill(shop: Shop, command: list[str], b
     complete(shop, done.out)
     if batches:
         assert f"interrupted after {batches * BATCH} records" in done.err
+
+
+def test_ctrl_c_says_that_the_same_command_goes_on(shop: Shop, command: list[str]) -> None:
+    """What is committed stays, and nobody is told otherwise; in one transaction nothing does."""
+    cli = Cli(shop.dsn)
+    code, error = killed_after(shop, cli, command, 3, signal.SIGINT)
+    assert code == 130
+    assert "interrupted; the batches that were committed are kept: the same command goes on from there" in error
+    assert shop.rows("SELECT count(*) > 0 FROM things") == [(True,)]
+    complete(shop, cli(*command).out)
+    shop.run("TRUNCATE things")
+    code, error = killed_after(shop, cli, [*command, "--atomic", "--restart"], 3, signal.SIGINT)
+    assert code == 130
+    assert "interrupted; nothing is half done" in error
+    assert shop.rows("SELECT count(*) FROM things") == [(0,)]
 
 
 def test_kill_after_kill(shop: Shop, command: list[str]) -> None:
