@@ -25,7 +25,7 @@ from evtool.errors import (
     NotAStream,
     WrongExpectedVersion,
 )
-from evtool.names import cardinal_id, category, check_namespace, hash_64, is_category
+from evtool.names import CATEGORY_HINT, STREAM_HINT, cardinal_id, category, check_namespace, hash_64, is_category
 
 MIN_BIGINT = -(2**63)
 MAX_BIGINT = 2**63 - 1
@@ -45,7 +45,7 @@ def check_stream(stream_name: str | None) -> str:
     """
     check_names(stream_name)
     if stream_name is None or is_category(stream_name):
-        raise NotAStream(f"Must be a stream name: {_shown(stream_name)}")
+        raise NotAStream(f"Must be a stream name: {_shown(stream_name)}", hint=STREAM_HINT)
     return stream_name
 
 
@@ -59,7 +59,7 @@ def check_category(name: str | None) -> str | None:
         return None
     check_text(name)
     if not is_category(name):
-        raise NotACategory(f"Must be a category: {name}")
+        raise NotACategory(f"Must be a category: {name}", hint=CATEGORY_HINT)
     return name
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from evtool.errors import EvtoolError, InvalidArgument, InvalidCorrelation, InvalidMessage, NotACategory
-from evtool.names import is_category
+from evtool.names import CATEGORY_HINT, is_category
 
 MAX_POSITION = 2**63 - 1
 """The greatest position: that of a bigint."""
@@ -16,8 +16,6 @@ MAX_POSITION = 2**63 - 1
 ANY_VERSION = None
 NO_STREAM = -1
 """The expected_version of a stream that must not exist yet."""
-
-_CATEGORY_HINT = "a category is what stands before the first hyphen of a stream's name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,10 +216,10 @@ class Selection:
             raise InvalidArgument("categories, streams and types are several names", hint='write ("account",)')
         for category in self.categories:
             if not is_category(category):
-                raise NotACategory(f"Must be a category: {category}", hint=_CATEGORY_HINT)
+                raise NotACategory(f"Must be a category: {category}", hint=CATEGORY_HINT)
         if self.correlation is not None and not is_category(self.correlation):
             raise InvalidCorrelation(
-                f"Correlation must be a category (Correlation: {self.correlation})", hint=_CATEGORY_HINT
+                f"Correlation must be a category (Correlation: {self.correlation})", hint=CATEGORY_HINT
             )
         for moment in (self.since, self.until):
             if moment is not None and moment.tzinfo is None:

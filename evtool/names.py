@@ -16,6 +16,9 @@ MAX_SCHEMA_BYTES = 63
 RESERVED_SCHEMAS = frozenset({"evtool", "information_schema", "public"})
 """Schemas that belong to PostgreSQL or to the registry; so does every name that begins with pg_."""
 
+STREAM_HINT = "a stream's name has a hyphen, as account-123; without one it is a category's"
+CATEGORY_HINT = "a category is what stands before the first hyphen of a stream's name"
+
 
 def category(stream_name: str) -> str:
     """What stands before the first hyphen: category("a-b-c") == "a"."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import psycopg
 
-from evtool import errors
+from evtool import errors, names
 
 # libpq's guess behind its reason
 _QUESTION = re.compile(r"\s*Is the server running [^?]*\?")
@@ -52,6 +52,8 @@ _MARKS: dict[str, type[errors.EvtoolError]] = {
 }
 
 _MARK_HINTS = {
+    "stream_name": names.STREAM_HINT,
+    "category": names.CATEGORY_HINT,
     "schema_taken": "name another schema with --schema",
     "schema_not_ours": "name another schema with --schema; evtool overwrites nothing",
     "schema_reserved": "name another schema with --schema",
