@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from evtool import contract, json_values, settings
-from evtool.errors import WrongExpectedVersion
+from evtool.errors import MigrationFailed, WrongExpectedVersion
 from evtool.imports import ImportPlan, ImportRecord, ImportSummary
 from evtool.model import (
     Breakdown,
@@ -235,14 +235,20 @@ class PostgresStore(Store):
     ) -> Iterator[ExportBlock]:
         """See `Store.export`."""
         contract.check_names(*selection.texts)
-        with self._connector.lent() as connection, translated(self._namespace):
-            schema = self._find_schema_anew(connection)
-            registry.check_structure(connection, schema)
-            mark = self._watermark(connection, schema) if watermark is None else watermark
-            with exporting.snapshot(connection):
-                exporting.hold(connection, schema, mark.imports)
-                chosen = selecting.choose(connection, schema, selection, mark.position)
-                yield from parallel.export(connection, self._connector.open, chosen, jobs)
+        try:
+            with self._connector.lent() as connection, translated(self._namespace):
+                schema = self._find_schema_anew(connection)
+                registry.check_structure(connection, schema)
+                mark = self._watermark(connection, schema) if watermark is None else watermark
+                with exporting.snapshot(connection):
+                    exporting.hold(connection, schema, mark.imports)
+                    chosen = selecting.choose(connection, schema, selection, mark.position)
+                    yield from parallel.export(connection, self._connector.open, chosen, jobs)
+        except MigrationFailed:
+            with translated(), self._connector.pooled() as connection:
+                # raises where it isn't broken: somebody has deleted it meanwhile
+                self._find_schema_anew(connection)
+            raise
 
     def import_batch(self, records: Iterable[Record], plan: ImportPlan = _PLAN) -> ImportSummary:
         """See `Store.import_batch`."""
