@@ -23,7 +23,7 @@ from evtool.bulk.sources.source import Block, Estimate, Request
 from evtool.bulk.writers import Format
 from evtool.errors import EvtoolError, InvalidArgument, PermissionDenied, StoreError
 from evtool.stores.postgres.connection import Connection, Connector
-from evtool.stores.postgres.copying import batches_of, widen
+from evtool.stores.postgres.copying import batches_of
 from evtool.stores.postgres.translation import one_line, translate
 
 SETTINGS = """
@@ -226,8 +226,6 @@ class PostgresSource:
         Raises:
             StoreUnreachable: the connection was lost.
         """
-        with _translated():
-            widen(self._connection)
         if format.is_json:
             yield from self._json(plan, format, batch)
             return
@@ -274,8 +272,6 @@ class PostgresSource:
             queries.where(found, plan),
         )
         copy = sql.SQL("COPY ({}) TO STDOUT (FORMAT text, ENCODING 'UTF8')").format(query)
-        with _translated():
-            widen(self._connection)
         with _translated(), self._connection.cursor() as cursor, cursor.copy(copy) as out:
             for rows in batches_of(self._connection, out, _RAW_ROWS, _BLOCK_BYTES):
                 yield b"".join(rows)

@@ -25,17 +25,6 @@ STREAM, TYPE, POSITION, DATA, META, TIME = 1, 2, 4, 5, 6, 7
 
 Row = bytes | bytearray | memoryview
 
-_WIDEN = "SELECT pg_catalog.repeat(' ', 131072)"
-
-
-def widen(connection: Connection) -> None:
-    """Makes room for much that comes at a time.
-
-    libpq reads as much from the socket as its buffer has room for: 16 kB, until a single row needs more. With room for
-    all that the socket holds, an export waits for the server a tenth as often, and takes a fifth less of the processor.
-    """
-    connection.execute(_WIDEN)
-
 
 def batches_of(connection: Connection, copy: psycopg.Copy, every: int, most_bytes: int) -> Iterator[list[Row]]:
     """The rows of a COPY, some at a time, sooner than by iterating over it.

