@@ -248,20 +248,17 @@ class _Journey:
             records = iter(framer)
             _pass_over(records, place, digest)
             done = place.records
-            if (stopped := _too_many(options, counts)) is not None:
-                # it was stopped there before, and the same command does not get past it
-                return ledger, framer, stopped
+            # what was stopped there before is stopped there again
+            stopped = _too_many(options, counts)
             # rows are made beside the server's work, too
             batches = ((batch, loader.rows(batch), sum_) for batch, sum_ in _batches(records, options.batch, digest))
-            for batch, rows, sum_ in reading.ahead(batches):
+            for batch, rows, sum_ in reading.ahead(batches if stopped is None else iter(())):
                 place = Place(place.batch + 1, place.records + len(batch), sum_)
                 outcome = self._batch(ledger, loader, Span(place, batch[0].line, batch[-1].line), batch, rows)
                 counts = reports.sum_of(counts, outcome)
                 self._progress(ImportProgress(resource.name, place.records, counts.rejected, input_.bytes_read(), done))
                 if (stopped := _too_many(options, counts)) is not None:
                     break
-            else:
-                stopped = None
             if not self._one_transaction:
                 ledger.settle()
             if not options.dry_run and not (options.atomic and stopped is not None):

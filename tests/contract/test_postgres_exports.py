@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -161,6 +163,36 @@ def test_a_store_that_is_closed_during_an_export_keeps_no_session(
     store.close()
     assert last_of(blocks) == COUNT
     until(lambda: not sessions())
+
+
+def test_a_child_does_not_wait_for_what_its_parents_threads_held(store: evtool.Store, dsn: str, until: Until) -> None:
+    """A thread that looks for its namespace when the process is forked is not there in the child to let others in."""
+    waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'evtool.namespaces'::regclass AND NOT granted"
+    with (
+        psycopg.connect(dsn) as keeper,
+        psycopg.connect(dsn, autocommit=True) as session,
+        ThreadPoolExecutor() as threads,
+    ):
+        keeper.execute("LOCK TABLE evtool.namespaces")
+        held = threads.submit(positions, store)
+        until(lambda: session.execute(waiting).fetchone() == (1,))
+        pid = os.fork()
+        if not pid:
+            code = 1
+            try:
+                code = int(positions(store) != COUNT)
+            finally:
+                os._exit(code)
+        try:
+            until(lambda: session.execute(waiting).fetchone() == (2,))
+        except BaseException:
+            os.kill(pid, signal.SIGKILL)
+            raise
+        finally:
+            keeper.rollback()
+            ended = os.waitpid(pid, 0)[1]
+        assert os.waitstatus_to_exitcode(ended) == 0
+        assert held.result() == COUNT
 
 
 def test_a_process_that_was_forked_leaves_its_parents_session_alone(

@@ -17,6 +17,7 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from evtool import settings
 from evtool.errors import InvalidDsn, ServerUnsuitable, StoreUnreachable
+from evtool.stores.postgres.locks import Lock
 from evtool.stores.postgres.translation import one_line, translated
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -92,8 +93,7 @@ class Connector:
         self._pool: ConnectionPool[Connection] | None = None
         self._closings = 0
         self._pid = os.getpid()
-        # a pool begins by opening a connection
-        self._lock = threading.RLock()
+        self._lock = Lock()
 
     @contextlib.contextmanager
     def pooled(self) -> Iterator[Connection]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -35,6 +34,7 @@ from evtool.store import Ability, Store
 from evtool.stores.postgres import cloning, exporting, importing, parallel, registry, rows, selecting, statistics
 from evtool.stores.postgres.administration import PostgresAdministration
 from evtool.stores.postgres.connection import Connection, Connector
+from evtool.stores.postgres.locks import Lock
 from evtool.stores.postgres.translation import translate, translated
 from evtool.tallying import unit_for
 
@@ -89,7 +89,7 @@ class PostgresStore(Store):
         self._namespace = settings.namespace(namespace)
         self._connector = connector or Connector(dsn)
         self._owns_connector = connector is None
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._queries: dict[str, sql.Composed] = {}
         self._schema: str | None = None
 
