@@ -81,7 +81,8 @@ def translate(error: lmdb.Error | OSError) -> errors.EvtoolError:
     found = found or _NUMBERS.get(number or 0)
     if found is not None:
         kind, text, hint = found
-        return kind(text, hint=hint)
+        place = error.filename if isinstance(error, OSError) and isinstance(error.filename, str) else ""
+        return kind(f"{text}: {place}" if place else text, hint=hint)
     if isinstance(error, OSError):
         return errors.StoreError(f"the file system said: {error.strerror or type(error).__name__}")
     return errors.StoreError(f"LMDB said {type(error).__name__}: {error}")
