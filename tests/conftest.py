@@ -19,6 +19,7 @@ from psycopg import conninfo, sql
 import evtool
 from evtool.stores.postgres import PostgresStore
 from evtool.testing.servers import DatabaseServer, start_server
+from tests.thoroughness import IS_THOROUGH, is_left_out
 
 EVENTS = Path(__file__).parent / "data" / "repository-events.ndjson.gz"
 """38,817 messages of four public repositories, with gaps in their global positions."""
@@ -42,7 +43,19 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header() -> str:
     """Starts the server, so that the header can name it."""
     server = _start()
-    return "\n".join([f"server: {server.describe()}", *(f"  not: {reason}" for reason in server.tried)])
+    how = "all of them" if IS_THOROUGH else "the ordinary ones (scripts/test --thorough runs the others, too)"
+    said = [f"tests: {how}", f"server: {server.describe()}"]
+    return "\n".join([*said, *(f"  not: {reason}" for reason in server.tried)])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what only a thorough run does; pytest says how many."""
+    if IS_THOROUGH:
+        return
+    left_out = [item for item in items if is_left_out(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not is_left_out(item)]
 
 
 def pytest_make_parametrize_id(val: object) -> None:
@@ -105,9 +118,13 @@ def dsn(make_database: Callable[..., str]) -> str:
 
 
 @pytest.fixture
-def empty_dsn(make_database: Callable[..., str]) -> str:
+def empty_dsn(make_database: Callable[..., str], server: DatabaseServer) -> Iterator[str]:
     """A database of this test's own, with nothing in it."""
-    return make_database()
+    made = make_database()
+    yield made
+    name = sql.Identifier(str(conninfo.conninfo_to_dict(made)["dbname"]))
+    with psycopg.connect(server.dsn, autocommit=True) as admin:
+        admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
 
 
 @pytest.fixture(scope="session")

@@ -168,6 +168,7 @@ class _Here:
         return done.stdout
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_hostile_names_are_names(
     dsn: str, admin: psycopg.Connection, hostile: str, psql: Callable[[str], None], tmp_path: Path

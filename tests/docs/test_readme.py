@@ -60,6 +60,7 @@ def test_the_slice_of_the_readme_arrives(empty_dsn: str, tmp_path: Path) -> None
         assert debug.get_all_messages() == orders.get_all_messages()
 
 
+@pytest.mark.thorough
 def test_increments_batches_and_copies_of_the_readme_arrive(empty_dsn: str, tmp_path: Path) -> None:
     """The increment has what came since, the batches have all that was there before it, and the copy has everything."""
     test_the_console_examples_print_what_the_readme_says(empty_dsn, tmp_path)

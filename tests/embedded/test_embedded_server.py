@@ -106,6 +106,7 @@ def test_start_status_and_stop_may_be_repeated(make_server: Callable[..., Embedd
     assert server.status().version == str(server.binaries.major)
 
 
+@pytest.mark.thorough(but=["fast"])
 @pytest.mark.parametrize("mode", ["smart", "fast", "immediate"])
 def test_each_way_to_stop_leaves_a_server_that_starts_again(
     make_server: Callable[..., EmbeddedServer], mode: Any
@@ -245,6 +246,7 @@ def test_a_killed_initdb_leaves_no_broken_folder(
 # --- folders ------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "name", ["""sp ace 'single' "double" $HOME `x`""", "com,ma back\\slash ünï 🐘", "@at %41 ;|&*", "x" * 200]
 )
@@ -475,6 +477,7 @@ def test_named_binaries_must_do(
     assert "\n" not in missing.value.message
 
 
+@pytest.mark.thorough
 def test_every_kind_of_binaries_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """All binaries that are found make a server of their version, and wheels aren't imported for it."""
     found = list(embedded_binaries._candidates([]))

@@ -97,6 +97,7 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
+@pytest.mark.thorough(but=["ndjson"])
 @pytest.mark.parametrize("suffix", ["ndjson", "ndjson.gz", "ndjson.zst"])
 def test_an_export_to_a_full_disk_leaves_what_was_there(disk: Disk, store: PostgresStore, suffix: str) -> None:
     """Exit code 1, one line that says so, the older file as it was, and nothing that takes up the room."""
@@ -125,6 +126,7 @@ def test_an_export_to_a_full_device_is_an_error(store: PostgresStore) -> None:
     assert b"No space left" in error
 
 
+@pytest.mark.thorough(but=["*filled*"])
 @pytest.mark.parametrize("kind", ["sqlite", "lmdb"])
 @pytest.mark.parametrize("filled", [False, True], ids=["empty", "filled"])
 def test_an_import_that_fills_the_disk_leaves_the_namespace_as_it_was(disk: Disk, kind: str, filled: bool) -> None:

@@ -81,6 +81,7 @@ def test_large_messages_take_no_more(cli: Cli, tmp_path: Path) -> None:
         assert _peak(cli, "export", "--jobs", jobs) < _LIMIT
 
 
+@pytest.mark.thorough
 def test_memory_stays_constant(cli: Cli, dsn: str, files: dict[int, Path], tmp_path: Path) -> None:
     """200,000 messages take less than 100 MB, and no more than 50,000 do, whichever way they go."""
     names = ("import", "export", "gzip", "zstd", "jobs", "verify", "verify in any order", "copy")

@@ -35,6 +35,7 @@ with open("/proc/self/status") as status:
 """
 
 
+@pytest.mark.thorough(but=["sqlite-file"])
 @pytest.mark.parametrize("kind", [kind for kind in SHARED if kind.local], ids=lambda kind: kind.name)
 def test_an_import_takes_the_same_memory_at_any_size(kind: Kind, tmp_path: Path) -> None:
     """Four times the messages take no more memory, and less than 100 MB; the same when they replace others."""
@@ -73,6 +74,7 @@ print(most)
 """
 
 
+@pytest.mark.thorough(but=["lmdb"])
 @pytest.mark.parametrize("kind", [kind for kind in SHARED if kind.local], ids=lambda kind: kind.name)
 def test_lines_in_any_order_take_no_more(kind: Kind, tmp_path: Path) -> None:
     """Messages out of order change pages all over the file, and still less than 100 MB are held of them."""

@@ -43,6 +43,7 @@ def test_a_large_import_is_complete_under_every_key(store: LMDBStore) -> None:
     assert check(store) == COUNT + 1
 
 
+@pytest.mark.thorough
 def test_many_runs_are_merged(store: LMDBStore, real_file: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """What doesn't go into memory at once is sorted in runs, and commits lie between them."""
     monkeypatch.setattr(sorting, "_RUN", 700)

@@ -12,6 +12,7 @@ from evtool.stores.lmdb.environment import Transaction
 from evtool.stores.lmdb.naming import SEGMENT
 from evtool.testing.contract.helping import append, everything, file_of, record, records
 from tests.lmdb.looking import check
+from tests.thoroughness import examples
 
 # Up to the end of a key, one beyond it, several segments, and as long as PostgreSQL's index allows.
 LENGTHS = (1, SEGMENT - 1, SEGMENT, SEGMENT + 1, 600, 2 * SEGMENT - 1, 2 * SEGMENT, 2 * SEGMENT + 1, 2600, 100_000)
@@ -77,7 +78,7 @@ def test_names_that_begin_like_each_other_are_different_streams(store: LMDBStore
     check(store)
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=_names, prefix=st.one_of(st.just(""), _ends), data=st.data())
 def test_streams_are_listed_in_the_order_of_their_bytes(
     store: LMDBStore, names: list[str], prefix: str, data: st.DataObject

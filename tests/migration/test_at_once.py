@@ -125,6 +125,7 @@ def test_a_migrator_of_a_drifted_namespace_waits_too(store: Store, admin: psycop
     assert actions == ["current", "functions replaced"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("tag", "identity"),
     [

@@ -134,6 +134,7 @@ def _is_current(dsn: str) -> None:
         assert {step.action for step in store.migrate()} == {"current"}
 
 
+@pytest.mark.thorough(but=["newest*"])
 def test_everything_into_a_new_cluster(source: str, target: str, run: Run, tmp_path: Path) -> None:
     """Roles by pg_dumpall, the database by pg_dump: both namespaces go on, and a writer's membership came along."""
     member = f"shop_{uuid.uuid4().hex}"
@@ -155,6 +156,7 @@ def test_everything_into_a_new_cluster(source: str, target: str, run: Run, tmp_p
             store.in_namespace("message_store").write_message(None, "order-1", "Placed", {})
 
 
+@pytest.mark.thorough(but=["newest-another*"])
 @pytest.mark.parametrize("name", [NAME, "another 'name'"])
 def test_one_namespace_into_a_new_cluster(source: str, target: str, run: Run, tmp_path: Path, name: str) -> None:
     """Its schema alone, without owners and privileges: `ns adopt` enters it, with groups of its own, and it goes on."""
@@ -174,6 +176,7 @@ def test_one_namespace_into_a_new_cluster(source: str, target: str, run: Run, tm
         assert admin.execute(call).fetchone() == (8,)
 
 
+@pytest.mark.thorough(but=["newest*"])
 def test_one_namespace_beside_others(source: str, target: str, run: Run, tmp_path: Path) -> None:
     """A database that has namespaces already takes one more; its own stay as they are."""
     with PostgresStore(target) as store:
@@ -188,6 +191,7 @@ def test_one_namespace_beside_others(source: str, target: str, run: Run, tmp_pat
         assert store.stream_version("kept-1") == 0
 
 
+@pytest.mark.thorough(but=["newest*"])
 def test_the_printed_sql_enters_it_as_well(source: str, target: str, run: Run, tmp_path: Path) -> None:
     """`ns adopt --sql` for a restored schema, run by psql, leaves what `ns adopt` leaves."""
     with PostgresStore(target) as store:

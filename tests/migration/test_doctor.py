@@ -26,6 +26,8 @@ HOSTILE = 'Straße "o\'neill"; -- %s {x} .a'
 SCHEMAS = ["to_be_examined", HOSTILE]
 # How careless the server of the tests is, is its own business.
 OF_THE_SERVER = {"fsync", "full-page-writes", "synchronous-commit", "wal-level", "max-locks"}
+# a hostile name takes as long as a plain one, and most tests of names are elsewhere
+pytestmark = pytest.mark.thorough(but=["", "plain*", "sqlite", "lmdb"])
 HOUR = timedelta(hours=1)
 NOW = timedelta(0)
 

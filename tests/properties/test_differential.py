@@ -19,11 +19,12 @@ from psycopg import conninfo, sql
 
 from evtool.stores.postgres import PostgresStore
 from evtool.testing import reference
+from tests.thoroughness import examples
 
 CACHE = Path(__file__).resolve().parents[2] / ".cache"
 
 SETTINGS = settings(
-    max_examples=300,
+    max_examples=examples(300),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -251,7 +252,7 @@ def test_the_small_functions_are_the_same(
     assert ours.execute(SMALL, {"x": name}).fetchall() == wanted
 
 
-@settings(SETTINGS, max_examples=100)
+@settings(SETTINGS, max_examples=examples(100))
 @given(
     written=st.lists(st.tuples(names, st.integers(0, 3)), max_size=60),
     size=st.integers(1, 5),

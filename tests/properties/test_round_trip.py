@@ -25,10 +25,11 @@ from evtool.model import Selection
 from evtool.store import Store
 from evtool.verifying import verify_file
 from tests.contract.kinds import KINDS, Place
+from tests.thoroughness import examples
 from tests.transfer.lines import line
 
 _SLOW = settings(
-    max_examples=60,
+    max_examples=examples(60),
     deadline=None,
     # a failing example is not made smaller: on a server that takes minutes
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
@@ -154,7 +155,7 @@ def _is_record(text: bytes) -> bool:
     return strings and integers and 0 <= record["pos"] < 2**63 and 1 <= record["gpos"] < 2**63
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(1500), deadline=None)
 @given(st.data())
 def test_the_reader_takes_exactly_what_is_a_record(data: st.DataObject) -> None:
     """A line with some bytes changed is a record for the reader only if it is one for Python's parser, too."""
@@ -188,7 +189,7 @@ def test_the_reader_takes_exactly_what_is_a_record(data: st.DataObject) -> None:
         assert len(records) == (1 if text.strip() else 0)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(st.integers(1, 400), max_size=30), st.integers(1, 1000), st.booleans())
 def test_lines_are_lines_however_they_are_read(sizes: list[int], block: int, ended: bool) -> None:
     """Reading in pieces of any size finds the same lines."""

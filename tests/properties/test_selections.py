@@ -19,6 +19,7 @@ from evtool.stores.postgres import parallel, selecting
 from evtool.stores.sqlite import exporting as sqlite_exporting
 from evtool.testing.contract import selections as laws
 from evtool.testing.contract.helping import everything, lines_of, positions_of
+from tests.thoroughness import examples
 
 MODULES: dict[str, ModuleType] = {"postgres": selecting, "sqlite": sqlite_exporting, "lmdb": lmdb_exporting}
 
@@ -68,7 +69,7 @@ def mixed(
 
 
 @pytest.mark.parametrize(("few", "merged"), [(None, None), (3, None), (None, 1), (40, 2)])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(selection=selections(), end=st.one_of(st.none(), POSITIONS), jobs=st.sampled_from([1, 3]))
 def test_any_selection_is_what_a_plain_look_would_choose(
     kind: str,

@@ -21,6 +21,7 @@ from evtool.names import category
 from evtool.store import Store
 from evtool.testing.contract.helping import everything, facts, file_of, new_id, record, records, value
 from tests.contract.kinds import KINDS, Kind, Place
+from tests.thoroughness import examples
 
 _numbers = itertools.count(1)
 
@@ -345,7 +346,7 @@ def test_a_store_does_what_its_model_does(place: Place) -> None:
         lambda: StoreMachine(place),
         settings=settings(
             # a server answers more slowly
-            max_examples=100 if place.kind.local else 25,
+            max_examples=examples(100 if place.kind.local else 25),
             stateful_step_count=30,
             deadline=None,
             database=None,

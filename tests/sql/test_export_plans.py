@@ -173,6 +173,7 @@ WIDE = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", WIDE)
 def test_a_large_part_is_neither_sorted_nor_read_again_and_again(explain: Explain, name: str) -> None:
     """What is too much to be looked up one by one comes in the order of an index, too; it is read when it is sought, when

@@ -37,6 +37,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("options", [[], ["--evtool-store=lmdb", "-n", "2"], ["--evtool-store=postgres"]], ids=" ".join)
 def test_the_sample_passes_on_every_store(wheel: Path, tmp_path: Path, options: list[str]) -> None:
     """Its tests pass with the wheel alone: the plugin is found, the SQL is in it, the slice is loaded."""

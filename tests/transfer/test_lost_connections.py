@@ -42,6 +42,7 @@ def filled(store: PostgresStore) -> PostgresStore:
     return store
 
 
+@pytest.mark.thorough(but=["1-all", "3-category"])
 @pytest.mark.parametrize(
     "selection",
     [Selection(), Selection(("account",)), Selection(types=("Deposited",)), Selection(streams=("account-1",))],

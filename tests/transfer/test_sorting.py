@@ -14,10 +14,11 @@ from msgspec.structs import astuple
 
 from evtool import ndjson, sorting
 from evtool.errors import FileError
+from tests.thoroughness import examples
 from tests.transfer.lines import line
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 60), st.text(max_size=300)), max_size=40), st.integers(1, 5000))
 def test_records_come_in_global_order_with_their_lines(messages: list[tuple[int, str]], run_bytes: int) -> None:
     """As a stable sort in memory has them, with every field; however many runs that takes."""

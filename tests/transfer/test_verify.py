@@ -21,6 +21,7 @@ from evtool.store import Store
 from evtool.testing.contract.helping import records
 from evtool.verifying import Kind, Scope, Verification, verify_file
 from tests.cli.running import Cli, assert_one_line
+from tests.thoroughness import examples
 from tests.transfer.lines import line, lines
 
 Verify = Callable[..., Verification]
@@ -145,7 +146,7 @@ def test_ids_and_times_are_compared_by_what_they_mean(memory: Store, verify: Ver
 _POSITIONS = st.integers(1, 40)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data(), st.sets(_POSITIONS), st.sets(_POSITIONS), st.integers(0, 5))
 def test_the_differences_are_those_of_two_dictionaries(
     memory: Store, verify: Verify, data: st.DataObject, ours: set[int], theirs: set[int], limit: int

@@ -23,6 +23,7 @@ from psycopg.types.json import Json
 from evtool.bulk.exporting import export_file
 from evtool.bulk.resource import Column, Resource
 from evtool.bulk.writers import Format
+from tests.thoroughness import examples
 
 Export = Callable[..., bytes]
 
@@ -89,7 +90,9 @@ _COLUMNS = {
     'by"te': "bytea",
 }
 _SETTINGS = settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(30),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 
@@ -236,6 +239,7 @@ _SHARED_ROW = st.tuples(
 )
 
 
+@pytest.mark.thorough
 @_SETTINGS
 @given(
     rows=st.lists(_SHARED_ROW, max_size=10),

@@ -262,6 +262,7 @@ def _peak(cli: Cli, *arguments: str | Path) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.thorough
 def test_memory_stays_constant(bulk_cli: Cli, many: psycopg.Connection, schema: str, tmp_path: Path) -> None:
     """300,000 records of either database take less than 100 MB, and hardly more than 30,000 do."""
     archive = sqlite3.connect(tmp_path / "a.db")
@@ -291,6 +292,7 @@ TABLES = {
 }
 
 
+@pytest.mark.thorough(but=["*False"])
 @pytest.mark.parametrize("analyzed", [False, True])
 @pytest.mark.parametrize("where", TABLES)
 def test_documents_are_not_held_together(

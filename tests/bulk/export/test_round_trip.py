@@ -19,6 +19,7 @@ from psycopg.types.range import Range
 from evtool.bulk.catalog import from_catalog
 from evtool.bulk.importing import Source, import_files
 from evtool.stores.postgres.connection import Connector
+from tests.thoroughness import examples
 
 Export = Callable[..., bytes]
 
@@ -97,7 +98,9 @@ _COLUMNS = {
 
 @pytest.mark.parametrize("form", ["ndjson", "json", "csv"])
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(15),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(rows=st.lists(_ROW, min_size=1, max_size=8))
 def test_an_import_takes_what_an_export_wrote(

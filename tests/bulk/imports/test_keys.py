@@ -15,6 +15,7 @@ from evtool.bulk.importing import ImportOptions, Source, import_files
 from evtool.bulk.seen import Seen
 from evtool.errors import InvalidResource
 from tests.bulk.imports.conftest import Shop, resource
+from tests.thoroughness import examples
 
 HEADER = "id,slug,kind\n"
 
@@ -65,7 +66,7 @@ records = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=records, there=records, batch=st.integers(1, 13), new=st.sampled_from([None, True, False]))
 def test_records_are_judged_as_if_one_came_after_the_other(
     shop: Shop, rows: list[tuple[str, str, str]], there: list[tuple[str, str, str]], batch: int, new: bool | None
@@ -208,7 +209,7 @@ wide = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(wide, min_size=2, max_size=12),
     there=st.lists(wide, max_size=3),
@@ -286,7 +287,7 @@ def test_a_key_needs_its_index(shop: Shop) -> None:
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(st.tuples(texts, texts), max_size=20),
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),

@@ -21,6 +21,7 @@ from evtool.bulk.rows import Rows
 from evtool.bulk.statements import Statements
 from evtool.errors import InvalidResource
 from tests.bulk.imports.conftest import Shop, resource
+from tests.thoroughness import examples
 
 COLUMNS: list[dict[str, Any]] = [
     {"name": "id", "type": "integer", "not_null": True, "default": "5"},
@@ -95,6 +96,7 @@ def _outcome(shop: Shop, things: Resource, content: bytes, batch: int) -> tuple[
     return shop.rows("SELECT * FROM things ORDER BY id"), imported.rejects
 
 
+@pytest.mark.thorough(but=["?", "1?"])
 @pytest.mark.parametrize("seed", range(60))
 def test_the_outcome_is_that_of_records_in_turn(
     shop: Shop, things: Resource, monkeypatch: pytest.MonkeyPatch, seed: int
@@ -345,7 +347,7 @@ def _plain_rules() -> Iterator[tuple[str, Rule]]:
 
 
 @pytest.mark.parametrize(("name", "rule"), list(_plain_rules()), ids=lambda one: getattr(one, "code", one))
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_what_is_called_plain_satisfies_its_rule(shop: Shop, name: str, rule: Rule, data: st.DataObject) -> None:
     """The server agrees, for any text that the expression matches as a whole."""
