@@ -6,6 +6,7 @@ rung. No rung is an error, never a skip. The header says which server it is.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import signal
@@ -19,6 +20,7 @@ from psycopg import conninfo, sql
 import evtool
 from evtool.stores.postgres import PostgresStore
 from evtool.testing.servers import DatabaseServer, start_server
+from tests.sessions import NAMESPACES_OF_A_SESSION, renew_sessions
 from tests.thoroughness import IS_THOROUGH, is_left_out
 
 EVENTS = Path(__file__).parent / "data" / "repository-events.ndjson.gz"
@@ -46,6 +48,12 @@ def pytest_report_header() -> str:
     how = "all of them" if IS_THOROUGH else "the ordinary ones (scripts/test --thorough runs the others, too)"
     said = [f"tests: {how}", f"server: {server.describe()}"]
     return "\n".join([*said, *(f"  not: {reason}" for reason in server.tried)])
+
+
+def pytest_collection_finish() -> None:
+    """What there is by now stays until the end: the garbage collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -137,7 +145,10 @@ def shared_store(dsn: str) -> Iterator[PostgresStore]:
 @pytest.fixture
 def namespace(shared_store: PostgresStore) -> str:
     """The name of a fresh namespace, and of its schema."""
-    return shared_store.create_namespace(f"test_{next(_numbers)}").schema
+    number = next(_numbers)
+    if number % NAMESPACES_OF_A_SESSION == 0:
+        renew_sessions(shared_store)
+    return shared_store.create_namespace(f"test_{number}").schema
 
 
 @pytest.fixture

@@ -12,8 +12,10 @@ import pytest
 from evtool.store import Store
 from evtool.testing.contract.helping import DEADLINE
 from tests.contract.kinds import KINDS, SHARED, Kind, Place
+from tests.sessions import NAMESPACES_OF_A_SESSION, renew_sessions
 
 _numbers = itertools.count(1)
+_tests = itertools.count(1)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -43,6 +45,8 @@ def place(kind: Kind, make_database: Callable[[], str], tmp_path_factory: pytest
 @pytest.fixture
 def make_namespace(place: Place) -> Iterator[Callable[[], str]]:
     """Makes a namespace and returns its name. All that a test has made are deleted after it, by this or otherwise."""
+    if next(_tests) % NAMESPACES_OF_A_SESSION == 0:
+        renew_sessions(place.store())
     before = {one.name for one in place.store().list_namespaces()}
     yield lambda: place.store().create_namespace(f"contract_{next(_numbers)}").name
     for one in place.store().list_namespaces():

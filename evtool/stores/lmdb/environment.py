@@ -324,9 +324,10 @@ class Environment:
         found = self._stat()
         handle = self._handle
         if handle is not None and (found is None or handle.file != (found.st_dev, found.st_ino)):
-            if not self._gate.empty:
-                raise StoreError("the folder was removed while it was in use", hint="run: evtool migrate")
-            self._close()
+            if self._gate.empty:
+                self._close()
+            elif found is not None:
+                raise StoreError("the folder was replaced while it was in use", hint="try again")
         if found is None:
             raise not_migrated()
         try:

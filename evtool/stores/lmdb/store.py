@@ -281,17 +281,19 @@ class LMDBStore(LocalStore):
         return self._retried(lambda: self._open().write(action))
 
     def _retried(self, action: Callable[[], _T], unless: Callable[[], bool] = lambda: False) -> _T:
-        deleted = False
+        gone: Path | None = None
         with translated():
             while True:
+                # what the registry says of the namespace is final
+                database = self._open()
                 try:
                     return action()
                 except (NamespaceNotFound, NotMigrated, Moved) as error:
-                    # deleted since it was opened, and perhaps made anew; or its messages were replaced
-                    if unless() or (deleted and not isinstance(error, Moved)):
-                        raise
-                    deleted = not isinstance(error, Moved)
+                    # deleted since it was opened, and perhaps made anew, in another folder; or its messages were replaced
                     self._database = None
+                    if unless() or (not isinstance(error, Moved) and database.path == gone):
+                        raise
+                    gone = None if isinstance(error, Moved) else database.path
 
     def _open(self) -> Database:
         # without a lock, which a fork could leave locked for ever in the child; two may look it up, to the same end
