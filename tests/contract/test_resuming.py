@@ -83,6 +83,7 @@ def test_a_faulty_line_leaves_the_batches_before_it(store: Store, write: Write, 
     assert (done.imported, done.skipped) == (99, 200)
 
 
+@pytest.mark.thorough(but=["*-plain"])
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gzip"])
 def test_the_same_command_goes_on_to_the_same_end(
     store: Store, open_store: OpenStore, make_namespace: Callable[[], str], write: Write, compressed: bool

@@ -27,11 +27,13 @@ def production(empty_dsn: str) -> str:
     return empty_dsn
 
 
+@pytest.mark.thorough
 def test_a_bug_is_exported(production: str, tmp_path: Path) -> None:
     """The guide finds a slice, masks it, brings it home, and its test passes on it."""
     assert follow(HOW_TO / "export-for-a-bug.md", tmp_path, production, PROD=production) == 9
 
 
+@pytest.mark.thorough
 def test_increments_are_exported_daily(production: str, tmp_path: Path) -> None:
     """The guide's script makes a chain of files, and what is imported from it is what production has."""
     assert follow(HOW_TO / "daily-increments.md", tmp_path, production, PROD=production) == 15
@@ -40,6 +42,7 @@ def test_increments_are_exported_daily(production: str, tmp_path: Path) -> None:
         assert copy.get_stream_messages("file-new.py") == store.get_stream_messages("file-new.py")
 
 
+@pytest.mark.thorough
 def test_message_db_is_adopted(empty_dsn: str, tmp_path: Path) -> None:
     """The guide adopts a store that Message DB's scripts installed, and its role goes on writing."""
     with psycopg.connect(empty_dsn, autocommit=True) as session:
@@ -55,6 +58,7 @@ def test_rejects_are_mended(empty_dsn: str, tmp_path: Path) -> None:
     assert rows == [("ann@example.com", "admin"), ("bob@example.com", "author"), ("eve@example.com", "author")]
 
 
+@pytest.mark.thorough
 def test_tests_run_in_ci(empty_dsn: str, tmp_path: Path) -> None:
     """The guide's tests pass on every store, and in a container where an engine answers."""
     has_engine = probe_docker(settings.docker_host() or "unix:///var/run/docker.sock") is None

@@ -105,6 +105,7 @@ def test_every_page_is_in_the_site() -> None:
     assert there - decisions - {"index", "sample/README"} == set(listed) - {"decisions/*"}
 
 
+@pytest.mark.thorough
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     """Sphinx builds every page, and a warning is an error."""
     done = subprocess.run(

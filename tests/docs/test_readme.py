@@ -50,6 +50,7 @@ def test_the_console_examples_print_what_the_readme_says(empty_dsn: str, tmp_pat
     assert ran >= 20
 
 
+@pytest.mark.thorough
 def test_the_slice_of_the_readme_arrives(empty_dsn: str, tmp_path: Path) -> None:
     """What the README brings home is in the second namespace at the position that it had."""
     self_contained = tmp_path / "again"

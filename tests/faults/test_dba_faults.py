@@ -58,6 +58,7 @@ def own_server(tmp_path: Path) -> Iterator[EmbeddedServer]:
         server.stop("immediate")
 
 
+@pytest.mark.thorough(but=["arguments1-*"])
 @pytest.mark.parametrize(
     ("arguments", "identity"),
     [

@@ -180,6 +180,7 @@ def full(request: pytest.FixtureRequest, own_server: EmbeddedServer, tmp_path: P
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
+@pytest.mark.thorough(but=["tmpfs"])
 def test_a_server_whose_disk_is_full_keeps_what_it_had(
     full: tuple[str, Disk], own_server: EmbeddedServer, tmp_path: Path
 ) -> None:

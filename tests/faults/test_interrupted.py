@@ -155,6 +155,7 @@ def test_an_import_whose_server_session_ends_is_undone(cli: Cli, wait_for: Wait,
     assert cli("export").ok().out == ""
 
 
+@pytest.mark.thorough(but=[""])
 @pytest.mark.parametrize("compressed", [False, True], ids=["", "gzip"])
 def test_an_export_whose_server_session_ends_leaves_no_file(
     cli: Cli, wait_for: Wait, dsn: str, filled: bytes, tmp_path: Path, compressed: bool
@@ -204,6 +205,7 @@ def test_a_killed_export_leaves_no_file_that_looks_like_a_result(
     assert target.read_bytes() == filled
 
 
+@pytest.mark.thorough(but=["file"])
 @pytest.mark.parametrize("to_file", [False, True], ids=["pipe", "file"])
 def test_an_interrupted_export_leaves_nothing(
     cli: Cli, wait_for: Wait, filled: bytes, tmp_path: Path, to_file: bool

@@ -102,7 +102,7 @@ def check_whole(store: Store) -> None:
     assert len({message.id for message in messages}) == len(messages)
 
 
-@pytest.mark.thorough(but=["*-others*"])
+@pytest.mark.thorough(but=["lmdb-others*"])
 @pytest.mark.parametrize("keep_open", [True, False], ids=["others have it open", "nobody else has it open"])
 def test_what_was_acknowledged_is_there_after_a_kill(place: Place, keep_open: bool) -> None:
     """A message that the writer was told is written survives its death; of a batch there is all or nothing."""
@@ -127,7 +127,7 @@ def test_what_was_acknowledged_is_there_after_a_kill(place: Place, keep_open: bo
         version = found + 1
 
 
-@pytest.mark.thorough(but=["*nobody*"])
+@pytest.mark.thorough(but=["sqlite-file-nobody*"])
 @pytest.mark.parametrize("keep_open", [True, False], ids=["others have it open", "nobody else has it open"])
 def test_an_import_is_whole_or_absent_after_a_kill(place: Place, keep_open: bool) -> None:
     """Of an import that was killed there is nothing, of one that was done everything; the next import works."""

@@ -42,6 +42,7 @@ def _names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
+@pytest.mark.thorough(but=["15"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_an_export_that_is_told_to_end_leaves_nothing(
     begun: subprocess.Popen[bytes], tmp_path: Path, number: signal.Signals

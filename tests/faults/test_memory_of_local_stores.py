@@ -35,7 +35,7 @@ with open("/proc/self/status") as status:
 """
 
 
-@pytest.mark.thorough(but=["sqlite-file"])
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", [kind for kind in SHARED if kind.local], ids=lambda kind: kind.name)
 def test_an_import_takes_the_same_memory_at_any_size(kind: Kind, tmp_path: Path) -> None:
     """Four times the messages take no more memory, and less than 100 MB; the same when they replace others."""

@@ -192,6 +192,7 @@ POINTS = {
 }
 
 
+@pytest.mark.thorough(but=["nobody*"])
 @pytest.mark.parametrize(("place", "name", "there"), POINTS.values(), ids=POINTS.keys())
 @pytest.mark.parametrize("keep_open", [True, False], ids=["others have it open", "nobody else has it open"])
 def test_a_kill_leaves_the_old_messages_or_the_new(

@@ -220,6 +220,7 @@ def test_two_who_adopt_at_once_do_not_disturb_each_other(foreign: psycopg.Connec
         assert adopting.result(DEADLINE)[-1] == "nobody may write around the functions"
 
 
+@pytest.mark.thorough(but=["CREATE FUNCTION*"])
 @pytest.mark.parametrize(
     ("tag", "identity"),
     [
@@ -250,6 +251,7 @@ def test_killed_in_a_step_it_is_finished_by_the_next_run(
     _finished_by_another_run(foreign, empty_dsn)
 
 
+@pytest.mark.thorough(but=["index"])
 @pytest.mark.parametrize("where", ["index", "first wait"])
 def test_killed_while_it_waits_it_is_finished_by_the_next_run(
     foreign: psycopg.Connection, empty_dsn: str, where: str

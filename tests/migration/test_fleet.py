@@ -133,6 +133,7 @@ def test_one_that_fails_is_reported_and_the_others_go_on(
     }
 
 
+@pytest.mark.thorough
 def test_nobody_waits_longer_than_ten_seconds_for_a_lock(fleet_dsn: str, dba: psycopg.Connection) -> None:
     """Without a lock_timeout of the role's the migrator sets one, for its transaction alone."""
     seen: list[Any] = []

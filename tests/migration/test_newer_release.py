@@ -56,6 +56,7 @@ def test_an_upgraded_namespace_is_a_fresh_one(
         assert dump(old_dsn, schema) == dump(fresh, schema)
 
 
+@pytest.mark.thorough
 def test_the_printed_upgrade_does_the_same(
     newer_release: Any, old_dsn: str, make_database: Callable[..., str], dump: Any, psql: Any
 ) -> None:

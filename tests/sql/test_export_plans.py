@@ -151,6 +151,7 @@ SELECTIVE = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", SELECTIVE)
 def test_a_selective_filter_is_served_by_an_index(explain: Explain, name: str) -> None:
     """Nothing is sorted and nothing scanned; the index that was made for a filter is read, and little of the table."""
@@ -185,6 +186,7 @@ def test_a_large_part_is_neither_sorted_nor_read_again_and_again(explain: Explai
     assert plans.rows <= 3 * COUNT
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["everything", "half of the time"])
 def test_what_the_server_puts_together_is_read_once(explain: Explain, name: str) -> None:
     """A row for many positions costs a look into the primary key, not a second one at the messages."""
@@ -194,6 +196,7 @@ def test_what_the_server_puts_together_is_read_once(explain: Explain, name: str)
     assert plans.indexes <= {"messages_pkey", "messages_time"}
 
 
+@pytest.mark.thorough
 def test_a_table_that_was_never_analyzed_is_not_sorted_either(
     dsn: str, connection: psycopg.Connection, namespace: str
 ) -> None:

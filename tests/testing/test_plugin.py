@@ -50,6 +50,7 @@ def test_a_function_adds_to_its_module(evtool_store):
 """
 
 
+@pytest.mark.thorough(but=["postgres"])
 @pytest.mark.parametrize("store", STORES)
 def test_each_test_has_a_namespace_of_its_own(run: Run, store: str) -> None:
     """What a test writes no other test sees; store, DSN and name lead to the same place; the summary says where."""
@@ -58,6 +59,7 @@ def test_each_test_has_a_namespace_of_its_own(run: Run, store: str) -> None:
     assert "evtool: " + ("PostgreSQL" if store == "postgres" else store) in done.stdout
 
 
+@pytest.mark.thorough(but=["sqlite"])
 @pytest.mark.parametrize("store", STORES)
 def test_a_marker_loads_files(run: Run, store: str) -> None:
     """A test with the marker begins with the files' messages at their positions; the next has them untouched."""
@@ -65,12 +67,14 @@ def test_a_marker_loads_files(run: Run, store: str) -> None:
     assert "3 passed" in done.stdout, done.stdout + done.stderr
 
 
+@pytest.mark.thorough
 def test_processes_of_xdist_do_not_meet(run: Run) -> None:
     """With pytest-xdist each process has a database of its own."""
     done = run(ISOLATED, "-n", "2", "--evtool-store=lmdb")
     assert "4 passed" in done.stdout, done.stdout + done.stderr
 
 
+@pytest.mark.thorough
 def test_the_store_can_be_configured(run: Run) -> None:
     """The setting evtool_store does what the option does, and a wrong one is refused with the right ones."""
     done = run(ISOLATED, "-o", "evtool_store=lmdb")

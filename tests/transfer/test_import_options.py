@@ -251,6 +251,7 @@ def test_what_does_not_go_together_is_a_usage_error(cli: Cli, contents: Read, op
 # Progress
 
 
+@pytest.mark.thorough(but=["gzip"])
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gzip"])
 def test_a_terminal_sees_a_bar_by_bytes_of_the_file(cli: Cli, file: Path, compressed: bool) -> None:
     """Percent, messages, their rate and the time that is left; the bar is gone at the end."""

@@ -79,7 +79,7 @@ def test_progress_is_told_every_thousand_messages_and_at_the_end(local: Cli, fil
     assert re.fullmatch(rf'\{{"done":true,"imported":{_COUNT},"elapsed":"\d+\.\ds"\}}', done)
 
 
-@pytest.mark.thorough(but=["postgres*"])
+@pytest.mark.thorough(but=["postgres-for people-*"])
 @pytest.mark.parametrize(
     ("wrong", "code", "name"),
     [

@@ -218,6 +218,7 @@ def test_a_namespace_made_anew_meanwhile_is_told(filled: PostgresStore, exportin
         list(exporting)
 
 
+@pytest.mark.thorough
 def test_a_server_that_was_killed_and_started_again(tmp_path: Path) -> None:
     """kill -9 of the server in the middle: the export waits, goes on, and has the same bytes."""
     with embedded.temporary() as server:

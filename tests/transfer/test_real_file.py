@@ -52,6 +52,7 @@ def test_numbers_come_back_digit_by_digit(production: Cli, events: Events) -> No
     assert of(production("export").ok().stdout) == of(gzip.decompress(REAL.read_bytes()))
 
 
+@pytest.mark.thorough(but=["always---categories commit-", "2024-*"])
 @pytest.mark.parametrize(
     ("options", "categories"),
     [

@@ -296,6 +296,7 @@ def _spelt(moment: datetime, between: str) -> str:
     return moment.replace(tzinfo=None).isoformat(between, timespec="auto")
 
 
+@pytest.mark.thorough(but=["*-1", "*-7"])
 @pytest.mark.parametrize("batch", [1, 2, 7, 1000, 100_000])
 @pytest.mark.parametrize("form", ["ndjson", "json", "csv"])
 def test_the_batch_changes_no_byte(

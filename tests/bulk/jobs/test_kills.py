@@ -324,7 +324,7 @@ def _is(queue: Queue, job: int, state: str) -> bool:
     return bool(queue.status(job)["state"] == state)
 
 
-@pytest.mark.thorough(but=["immediate"])
+@pytest.mark.thorough
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_a_restart_of_the_server_in_the_middle_costs_nothing(mode: StopMode, tmp_path: Path) -> None:
     """The server is stopped, or crashes, and comes back under busy workers: so do they, and every record is in once."""
