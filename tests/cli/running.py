@@ -19,7 +19,10 @@ SECONDS = 60
 
 _OF_PYTHON = ("PYTHON", "LC_", "LANG", "TZ", "COLUMNS", "TERM", "NO_COLOR")
 
-# The first two words of what has been run.
+_GROUPS = {"bulk", "db", "migrate", "ns"}
+"""Commands whose second word is a command as well."""
+
+# What has been run of each.
 _started: set[tuple[str, ...]] = set()
 _forking = functools.cache(Forking)
 
@@ -62,7 +65,7 @@ class Cli:
         started as it is elsewhere; others are forks of a process that has imported evtool.
         """
         given, environment = [*map(str, arguments)], self.environment(**variables)
-        command = tuple(given[:2])
+        command = tuple(given[: 2 if given[:1] and given[0] in _GROUPS else 1])
         if command in _started and not any(name.startswith(_OF_PYTHON) for name in variables):
             done = _forking().run(given, stdin, environment, SECONDS)
             if done is not None:

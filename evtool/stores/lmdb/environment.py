@@ -324,10 +324,9 @@ class Environment:
         found = self._stat()
         handle = self._handle
         if handle is not None and (found is None or handle.file != (found.st_dev, found.st_ino)):
-            if self._gate.empty:
-                self._close()
-            elif found is not None:
+            if found is not None and not self._gate.empty:
                 raise StoreError("the folder was replaced while it was in use", hint="try again")
+            self.close()
         if found is None:
             raise not_migrated()
         try:

@@ -289,7 +289,7 @@ class LMDBStore(LocalStore):
                 try:
                     return action()
                 except (NamespaceNotFound, NotMigrated, Moved) as error:
-                    # deleted since it was opened, and perhaps made anew, in another folder; or its messages were replaced
+                    # deleted since it was opened, and perhaps made anew, in another folder; or its messages have moved
                     self._database = None
                     if unless() or (not isinstance(error, Moved) and database.path == gone):
                         raise
