@@ -13,6 +13,7 @@ from evtool.errors import DatabaseTooNew, MigrationFailed, NamespaceRefused
 from evtool.model import NamespaceState
 from evtool.stores.postgres import scripts
 from evtool.stores.postgres.connection import Connection
+from evtool.stores.postgres.rights import explained_for_tables
 
 SCHEMA = "evtool_bulk"
 """Where the functions of imports are, and what they keep."""
@@ -36,9 +37,18 @@ def install(connection: Connection) -> bool:
 
     Raises:
         MigrationError: it is a newer evtool's, or not evtool's.
+        PermissionDenied: it has to be made or changed, and this role may not.
     """
     if _is_current(connection):
         return False
+    with explained_for_tables(
+        connection, SCHEMA, f'the schema "{SCHEMA}", which imports of tables need, can\'t be made'
+    ):
+        _install(connection)
+    return True
+
+
+def _install(connection: Connection) -> None:
     if _version(connection, SCHEMA) is not None:
         _upgrade(connection, BULK, SCHEMA)
     with connection.transaction():
@@ -47,7 +57,6 @@ def install(connection: Connection) -> bool:
             connection.execute(scripts.create_schema(SCHEMA))
             connection.execute(scripts.structure(BULK, schema=SCHEMA, name=SCHEMA))
         connection.execute(scripts.behaviour(BULK, schema=SCHEMA, name=SCHEMA))
-    return True
 
 
 def state(connection: Connection) -> NamespaceState | None:
@@ -80,9 +89,15 @@ def make_tables(connection: Connection, schema: str) -> str:
     Raises:
         NamespaceRefused: the schema is evtool's own, or a namespace.
         MigrationFailed: one of the tables is there already, and not evtool's.
+        PermissionDenied: this role may not make them.
     """
     if schema in {SCHEMA, scripts.REGISTRY_SCHEMA} or schema.startswith("pg_"):
         raise NamespaceRefused(f'the schema "{schema}" is not for tables', hint="name another with --schema")
+    with explained_for_tables(connection, schema, f'the tables in "{schema}" can\'t be made'):
+        return _make_tables(connection, schema)
+
+
+def _make_tables(connection: Connection, schema: str) -> str:
     with connection.transaction():
         connection.execute(scripts.lock(schema))
         row = connection.execute(_STATE, {"schema": schema}).fetchone()

@@ -22,7 +22,7 @@ from datetime import timedelta
 from psycopg import sql
 
 from evtool import names, sqltext
-from evtool.errors import ServerUnsuitable, StoreTimeout
+from evtool.errors import NamespaceRefused, ServerUnsuitable, StoreTimeout
 from evtool.stores.postgres import migration, migration_scripts, registry, scripts, structure
 from evtool.stores.postgres.connection import BehindPooler, Connection, Notices
 from evtool.stores.postgres.migration import Target
@@ -55,7 +55,7 @@ _UNGUARD = "SELECT pg_advisory_unlock(hashtext('evtool adopt'), hashtext(%s))"
 def adopt(connection: Connection, schema: str, name: str, wait: timedelta) -> Iterator[str]:
     """See `Administration.adopt`."""
     names.check_namespace(name)
-    names.check_schema(schema)
+    _check_schema(schema)
     if isinstance(connection, BehindPooler):
         raise ServerUnsuitable(
             "a store can't be adopted through a connection pooler", hint="connect to the server itself"
@@ -89,7 +89,7 @@ def adopt(connection: Connection, schema: str, name: str, wait: timedelta) -> It
 def script(connection: Connection, schema: str, name: str) -> str:
     """See `Administration.adoption_script`."""
     names.check_namespace(name)
-    names.check_schema(schema)
+    _check_schema(schema)
     target = Target(scripts.NAMESPACE, schema, name)
     found = ("message_db",)
     parts = [migration_scripts.STOP, migration_scripts.registry_script(connection)]
@@ -111,6 +111,15 @@ def script(connection: Connection, schema: str, name: str) -> str:
         ]
     parts += ["SELECT evtool.wait_for_transactions();\n", _transaction(connection, schema, _close(schema))]
     return "\n".join(parts)
+
+
+def _check_schema(schema: str) -> None:
+    try:
+        names.check_schema(schema)
+    except NamespaceRefused as error:
+        raise NamespaceRefused(
+            error.message, hint="move what is to be adopted into a schema of its own: ALTER TABLE … SET SCHEMA …"
+        ) from error
 
 
 @contextlib.contextmanager

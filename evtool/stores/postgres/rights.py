@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import psycopg
 from psycopg import sql
@@ -39,25 +40,51 @@ _MISSING = """
     ORDER BY 1
 """
 
+# Tables may stand beside those of others, in a schema of theirs; what evtool made there before is its owner's to change.
+_MISSING_FOR_TABLES = """
+    SELECT format('CREATE on the database: GRANT CREATE ON DATABASE %%I TO %%I', current_database(), current_user)
+    WHERE to_regnamespace(%(schema)s) IS NULL
+      AND NOT has_database_privilege(current_user, current_database(), 'CREATE')
+    UNION
+    SELECT format('membership in %%I, who owns %%s: GRANT %%1$I TO %%3$I',
+      pg_get_userbyid(relowner), oid::regclass, current_user)
+    FROM pg_class
+    WHERE relnamespace = to_regnamespace(%(schema)s) AND relname = 'evtool_version'
+      AND NOT pg_has_role(relowner, 'USAGE')
+    UNION
+    SELECT format('CREATE on the schema: GRANT CREATE ON SCHEMA %%I TO %%I', nspname, current_user)
+    FROM pg_namespace
+    WHERE oid = to_regnamespace(%(schema)s) AND NOT has_schema_privilege(oid, 'CREATE')
+    ORDER BY 1
+"""
 
-def missing(connection: Connection, schema: str) -> list[str]:
-    """What the caller lacks for migrating a schema, each with the command that gives it."""
-    name = sql.Identifier(schema).as_string(connection)
-    return [row[0] for row in connection.execute(_MISSING, {"schema": name}).fetchall()]
 
-
-@contextlib.contextmanager
-def explained(connection: Connection, target: Target) -> Iterator[None]:
-    """Turns a refused permission into one that names what is missing. The transaction has been rolled back by then.
+def explained(connection: Connection, target: Target) -> AbstractContextManager[None]:
+    """Names what the caller lacks for migrating the registry or a namespace.
 
     Raises:
         PermissionDenied: instead of psycopg's error.
     """
+    return _explained(connection, _MISSING, target.schema, f"{target.what} can't be migrated")
+
+
+def explained_for_tables(connection: Connection, schema: str, failure: str) -> AbstractContextManager[None]:
+    """Names what the caller lacks for making tables in a schema.
+
+    Raises:
+        PermissionDenied: `failure`, instead of psycopg's error.
+    """
+    return _explained(connection, _MISSING_FOR_TABLES, schema, failure)
+
+
+@contextlib.contextmanager
+def _explained(connection: Connection, query: str, schema: str, failure: str) -> Iterator[None]:
     try:
         yield
     except (psycopg.errors.InsufficientPrivilege, PermissionDenied) as error:
+        # the transaction has been rolled back by now
         diagnosed = error.diag.message_primary if isinstance(error, psycopg.Error) else error.message
-        lacks = missing(connection, target.schema)
+        name = sql.Identifier(schema).as_string(connection)
+        lacks = [row[0] for row in connection.execute(query, {"schema": name}).fetchall()]
         hint = f"what is missing: {'; and '.join(lacks)}" if lacks else PERMISSION_HINT
-        message = f"{target.what} can't be migrated: {one_line(diagnosed or str(error))}"
-        raise PermissionDenied(message, hint=hint) from error
+        raise PermissionDenied(f"{failure}: {one_line(diagnosed or str(error))}", hint=hint) from error

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
+import psycopg
 import pytest
+from psycopg import conninfo
 
 from evtool.bulk.importing import import_files
 from evtool.errors import InvalidDsn
@@ -244,6 +247,33 @@ def test_init_makes_the_tables_once(shop: Shop) -> None:
     done = cli("bulk", "import", "users", "-", "--schema", name, stdin=(HEADER + ",a@x.org,A,admin,true\n").encode())
     assert done.code == 0, done.err
     assert_one_line(cli("bulk", "init", "--schema", "evtool_bulk"), 1, "is not for tables")
+
+
+def test_who_may_not_make_the_tables_is_told_what_is_missing(empty_dsn: str) -> None:
+    """Of `bulk init` and of a first import: the right on the database, and the command that gives it."""
+    with psycopg.connect(empty_dsn, autocommit=True) as admin:
+        role = f"guest_{os.getpid()}"
+        admin.execute(f"CREATE ROLE {role}")
+        admin.execute("CREATE SCHEMA evtool; CREATE TABLE public.things (id integer PRIMARY KEY)")
+        admin.execute(f"GRANT ALL ON public.things TO {role}")
+        grant = f"GRANT CREATE ON DATABASE {admin.info.dbname} TO {role}"
+        cli = Cli(conninfo.make_conninfo(empty_dsn, options=f"-c role={role}"))
+        for arguments in (["init", "--schema", "shop"], ["import", "--table", "public.things", "-", "--format", "csv"]):
+            done = cli("bulk", *arguments, stdin=b"id\r\n1\r\n")
+            assert_one_line(
+                done, 1, "PERMISSION_DENIED", "can't be made", f"what is missing: CREATE on the database: {grant}"
+            )
+            assert done.err.endswith(f"{grant}\n")
+        admin.execute(grant)
+        cli("bulk", "init", "--schema", "shop").ok()
+        admin.execute("CREATE SCHEMA others")
+        done = cli("bulk", "init", "--schema", "others")
+        assert_one_line(
+            done,
+            1,
+            "PERMISSION_DENIED",
+            f"what is missing: CREATE on the schema: GRANT CREATE ON SCHEMA others TO {role}",
+        )
 
 
 def test_the_tables_hold_what_the_resources_say(shop: Shop) -> None:
