@@ -40,7 +40,7 @@ _MISSING = """
     ORDER BY 1
 """
 
-# Tables may stand beside those of others, in a schema of theirs; what evtool made there before is its owner's to change.
+# Tables may stand in a schema of others, beside theirs; what evtool made there before is its owner's to change.
 _MISSING_FOR_TABLES = """
     SELECT format('CREATE on the database: GRANT CREATE ON DATABASE %%I TO %%I', current_database(), current_user)
     WHERE to_regnamespace(%(schema)s) IS NULL
