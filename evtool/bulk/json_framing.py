@@ -7,37 +7,25 @@ arrays the JSON itself. A text is unescaped.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
+from evtool.bulk.json_pieces import NOT_JSON, SHOWN_BYTES, Elements, Lines
 from evtool.bulk.kinds import Kind, kind_of
 from evtool.bulk.records import Fault, Record
 from evtool.bulk.resource import Resource
-from evtool.ndjson import BLOCK_BYTES, Readable
+from evtool.ndjson import Readable
 
-MAX_RECORD_BYTES = 1 << 23
-"""8 MiB: no record is longer, so that a hostile file can't fill the memory."""
-
-_BOM = b"\xef\xbb\xbf"
-_SHOWN_BYTES = 1000
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-_TOKEN = re.compile(rb'["{}\[\]]')
-_SPACE = re.compile(rb"[ \t\r\n,]*+")
 
 _NOT_UTF8 = Fault("invalid_utf8", "the record is not valid UTF-8")
-_NOT_JSON = Fault("invalid_json", "the record is not valid JSON")
 _NOT_AN_OBJECT = Fault("invalid_json", "the record is not a JSON object")
 _TWICE = Fault("invalid_json", "a key is in the record twice")
 _NUL = Fault("invalid_json", "a text holds \\u0000, which PostgreSQL can't store")
 _SURROGATE = Fault("invalid_json", "a text holds half of a surrogate pair")
-_TOO_LONG = Fault("invalid_json", f"the record is longer than {MAX_RECORD_BYTES} bytes")
 _TOO_DEEP = Fault("invalid_json", "the record is nested too deeply")
-_NOT_CLOSED = Fault("invalid_json", "the array is not closed: the file has no end")
-_AFTER_ARRAY = Fault("invalid_json", "there is something behind the end of the array")
 _UNKNOWN = "the record has a key that is no column: "
 
 # The first byte of a value, and what it says it is.
@@ -67,7 +55,7 @@ class JsonFramer:
             array: whether the file is one array, and not NDJSON.
             ignore_unknown: pass over keys that are no columns.
         """
-        self._pieces = _Array(stream) if array else _Lines(stream)
+        self._pieces = Elements(stream) if array else Lines(stream)
         self._kinds = {column.name: kind_of(column.type) for column in resource.columns if not column.computed}
         self._passed = {column.name for column in resource.columns if column.computed}
         self._ignore_unknown = ignore_unknown
@@ -93,12 +81,12 @@ class JsonFramer:
         except UnicodeDecodeError:
             return Record(line, [], _shown(text), _NOT_UTF8)
         except msgspec.ValidationError:
-            return Record(line, [], text, _NOT_AN_OBJECT if _is_json(text) else _NOT_JSON)
+            return Record(line, [], text, _NOT_AN_OBJECT if _is_json(text) else NOT_JSON)
         except msgspec.DecodeError:
-            return Record(line, [], _shown(text), _NOT_JSON)
+            return Record(line, [], _shown(text), NOT_JSON)
         except RecursionError:
             # the two parsers above don't give up at the same depth
-            return Record(line, [], _shown(text[:_SHOWN_BYTES]), _TOO_DEEP)
+            return Record(line, [], _shown(text[:SHOWN_BYTES]), _TOO_DEEP)
         if not once:
             return Record(line, [], text, _TWICE)
         if set(members) == _REJECT and "raw" not in self._kinds:
@@ -196,153 +184,3 @@ def _shown(text: bytes) -> bytes:
 
 def _printable(text: str) -> str:
     return text.replace("\0", "\\x00")
-
-
-_Piece = tuple[int, bytes, Fault | None]
-
-
-class _Lines:
-    """The lines of a file, without the empty ones."""
-
-    def __init__(self, stream: Readable) -> None:
-        self._stream = stream
-
-    def __iter__(self) -> Iterator[_Piece]:
-        line = 1
-        rest = b""
-        too_long = False
-        first = True
-        while block := self._stream.read(BLOCK_BYTES):
-            if first:
-                block = block.removeprefix(_BOM)
-                first = False
-            pieces = (rest + block).split(b"\n")
-            rest = pieces.pop()
-            for text in pieces:
-                if too_long or len(text) > MAX_RECORD_BYTES:
-                    yield line, text[:_SHOWN_BYTES], _TOO_LONG
-                    too_long = False
-                elif not (text := text.strip(b" \t\r")):
-                    pass
-                else:
-                    yield line, text, None
-                line += 1
-            if len(rest) > MAX_RECORD_BYTES:
-                # its end is waited for, but it isn't kept
-                rest, too_long = rest[:_SHOWN_BYTES], True
-        if too_long:
-            yield line, rest[:_SHOWN_BYTES], _TOO_LONG
-        elif rest.strip(b" \t\r"):
-            yield line, rest.strip(b" \t\r"), None
-
-
-class _Array:
-    """The elements of an array, found by their brackets. A broken one costs itself, or its line."""
-
-    def __init__(self, stream: Readable) -> None:
-        self._stream = stream
-        self._data = b""
-        self._at = 0
-        self._line = 1
-        self._ended = False
-
-    def __iter__(self) -> Iterator[_Piece]:
-        self._refill()
-        self._data = self._data.removeprefix(_BOM)
-        self._skip(_SPACE)
-        if not self._data.startswith(b"[", self._at):
-            # who says json and means one object
-            while (piece := self._element()) is not None:
-                yield piece
-            return
-        self._at += 1
-        while True:
-            self._skip(_SPACE)
-            if self._at >= len(self._data):
-                yield self._line, b"", _NOT_CLOSED
-                return
-            if self._data.startswith(b"]", self._at):
-                self._at += 1
-                break
-            piece = self._element()
-            if piece is None:
-                return
-            yield piece
-        self._skip(_SPACE)
-        if self._at < len(self._data):
-            yield self._line, self._data[self._at : self._at + _SHOWN_BYTES], _AFTER_ARRAY
-
-    def _refill(self) -> None:
-        held = len(self._data) - self._at
-        block = self._stream.read(max(BLOCK_BYTES, min(held, MAX_RECORD_BYTES // 2)))
-        self._data = self._data[self._at :] + block
-        self._at = 0
-        self._ended = not block
-
-    def _skip(self, pattern: re.Pattern[bytes]) -> None:
-        """Goes on behind what matches."""
-        while True:
-            match = pattern.match(self._data, self._at)
-            assert match is not None
-            self._line += match[0].count(b"\n")
-            self._at = match.end()
-            if self._at < len(self._data) or self._ended:
-                return
-            self._refill()
-
-    def _element(self) -> _Piece | None:
-        """The element that begins here; None at the end of the file."""
-        if self._at >= len(self._data):
-            return None
-        while True:
-            end = self._end()
-            if end is not None:
-                break
-            if self._ended or len(self._data) - self._at > MAX_RECORD_BYTES:
-                return self._broken_line()
-            self._refill()
-        text = self._data[self._at : end].rstrip(b" \t\r\n")
-        if not text:
-            return self._broken_line()
-        line = self._line
-        self._line += self._data.count(b"\n", self._at, end)
-        self._at = end
-        return line, text, None
-
-    def _end(self) -> int | None:
-        """Where the element that begins here ends, if that has been read."""
-        depth = 0
-        at = self._at
-        while True:
-            if depth == 0 and self._data[at : at + 1] not in {b"{", b"[", b'"'}:
-                # a number, a word, or nothing that JSON knows: up to the comma or the array's end
-                ends = [end for end in (self._data.find(one, at) for one in (b",", b"]", b"\n")) if end >= 0]
-                return min(ends) if ends else (len(self._data) if self._ended else None)
-            match = _TOKEN.search(self._data, at)
-            if match is None:
-                return None
-            token = match[0]
-            at = match.end()
-            if token == b'"':
-                string = _STRING.match(self._data, match.start())
-                if string is None:
-                    return None
-                at = string.end()
-            else:
-                depth += 1 if token in b"{[" else -1
-            if depth <= 0:
-                return at
-
-    def _broken_line(self) -> _Piece:
-        """An element without an end costs the line on which it begins; what follows is looked at anew."""
-        start: bytes | None = None
-        while (end := self._data.find(b"\n", self._at)) < 0 and not self._ended:
-            if len(self._data) - self._at > MAX_RECORD_BYTES:
-                # the line's end is waited for, but it isn't kept
-                start = start or self._data[self._at : self._at + _SHOWN_BYTES]
-                self._at = len(self._data)
-            self._refill()
-        end = len(self._data) if end < 0 else end
-        piece = self._line, start or self._data[self._at : end][:_SHOWN_BYTES], _NOT_JSON
-        self._at = end
-        return piece

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from evtool.bulk.json_framing import MAX_RECORD_BYTES, JsonFramer
+from evtool.bulk.json_framing import JsonFramer
+from evtool.bulk.json_pieces import MAX_RECORD_BYTES
 from evtool.bulk.resource import Resource
 from tests.bulk.imports.conftest import Shop
 
