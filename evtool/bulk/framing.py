@@ -17,7 +17,7 @@ from evtool.ndjson import Readable
 HEAD_BYTES = 1 << 16
 """How much of a file's beginning is looked at before its first record is read."""
 
-REJECT_COLUMNS = ("_line", "_errors", "_raw")
+REJECT_COLUMNS = ("_file", "_line", "_errors", "_raw")
 """What a CSV of rejects has besides the record: an import passes over it."""
 
 _TO_BE_MENDED = Fault("invalid_csv", "the record could not be taken apart, and is still to be mended")
@@ -36,9 +36,11 @@ class Framer(Protocol):
 
     Attributes:
         columns: that the fields of the records are of, in their order.
+        is_tabular: whether each record has all of them.
     """
 
     columns: tuple[str, ...]
+    is_tabular: bool
 
     def __iter__(self) -> Iterator[Record]:
         """Hands out the records, in order."""
@@ -120,6 +122,7 @@ class _Chosen:
 
     def __init__(self, framer: CsvFramer, resource: Resource, *, ignore_unknown: bool) -> None:
         self._framer = framer
+        self.is_tabular = True
         written = {column.name: not column.computed for column in resource.columns}
         for name in framer.columns:
             if name not in written and not ignore_unknown and name not in REJECT_COLUMNS:

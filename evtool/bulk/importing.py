@@ -9,7 +9,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 
@@ -192,6 +192,7 @@ class _Journey:
         with self._connection.transaction():
             done = self._run(sources, reject_file)
             if self._options.dry_run or done.stopped is not None:
+                done = replace(done, reports=[replace(one, kept=False) for one in done.reports])
                 raise psycopg.Rollback
         return done
 
@@ -201,7 +202,8 @@ class _Journey:
         ledgers: list[Ledger] = []
         stopped: TooManyRejects | None = None
         for source in sources:
-            report = ImportReport(source.resource.name)
+            report = ImportReport(source.resource.name, kept=not self._options.dry_run)
+            refused: list[reports.Refused] = []
             with contextlib.ExitStack() as stack:
                 rejects = None
                 if reject_file is not None:
@@ -211,11 +213,12 @@ class _Journey:
                     start = time.monotonic()
                     ledger, framer, stopped = self._file(source.resource, path)
                     ledgers.append(ledger)
-                    if rejects is not None:
-                        rejects.write(ledger.rejects(), opening.shown(path), framer, source.resource)
+                    refused.append(reports.Refused(ledger, opening.shown(path), framer))
                     report = reports.add(report, ledger, time.monotonic() - start)
                     if stopped is not None:
                         break
+                if rejects is not None:
+                    rejects.write(refused, source.resource)
             found.append(report)
             if stopped is not None:
                 break

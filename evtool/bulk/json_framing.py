@@ -44,6 +44,7 @@ class JsonFramer:
 
     Attributes:
         columns: all that the resource has and that can be written.
+        is_tabular: False, for a record may leave out some.
     """
 
     def __init__(self, stream: Readable, resource: Resource, *, array: bool, ignore_unknown: bool) -> None:
@@ -60,6 +61,7 @@ class JsonFramer:
         self._passed = {column.name for column in resource.columns if column.computed}
         self._ignore_unknown = ignore_unknown
         self.columns = tuple(self._kinds)
+        self.is_tabular = False
 
     def __iter__(self) -> Iterator[Record]:
         """Hands out the records, in order."""
@@ -89,7 +91,7 @@ class JsonFramer:
             return Record(line, [], _shown(text[:SHOWN_BYTES]), _TOO_DEEP)
         if not once:
             return Record(line, [], text, _TWICE)
-        if set(members) == _REJECT and "raw" not in self._kinds:
+        if members.keys() - _FILE == _REJECT and "raw" not in self._kinds:
             return self._mended(line, members)
         fields: list[bytes | None] = []
         mistyped: list[str] = []
@@ -127,6 +129,8 @@ class JsonFramer:
 
 
 _REJECT = {"line", "errors", "raw"}
+# of several files
+_FILE = {"file"}
 
 
 def _value(value: bytes, kind: Kind) -> tuple[bytes | Fault | None, bool]:

@@ -1,8 +1,9 @@
 """What an import says in the end: counts that add up, and the records that were refused.
 
 A file of rejects can be mended and imported again. As CSV it has the columns of the records, then `_line`, `_errors`
-and `_raw`, which an import passes over. As NDJSON it has an object a reject, `{"line":…,"errors":[…],"raw":"…"}`, and
-an import takes the JSON that `raw` holds for the record.
+and `_raw`, of several files `_file` before them; an import passes over those. As NDJSON it has an object a reject,
+`{"line":…,"errors":[…],"raw":"…"}`, of several files with `file`, and an import takes the JSON that `raw` holds for the
+record.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ class ImportReport:
         by_code: how often each code occurs, the most frequent first.
         failed_batches: batches that failed as a whole.
         elapsed: seconds.
+        kept: whether the table has it now: not after a dry run, nor after an atomic import that too many rejects ended.
     """
 
     resource: str
@@ -52,6 +54,7 @@ class ImportReport:
     by_code: dict[str, int] = field(default_factory=dict)
     failed_batches: tuple[FailedBatch, ...] = ()
     elapsed: float = 0.0
+    kept: bool = True
 
     def as_json(self) -> dict[str, Any]:
         """The report as `--report json` prints it."""
@@ -75,6 +78,7 @@ class ImportReport:
                 for one in self.failed_batches
             ],
             "elapsed": f"{self.elapsed:.1f}s",
+            "kept": self.kept,
         }
 
 
@@ -95,6 +99,7 @@ def add(report: ImportReport, ledger: Ledger, elapsed: float) -> ImportReport:
         by_code=dict(sorted(by_code.items(), key=lambda item: (-item[1], item[0]))),
         failed_batches=(*report.failed_batches, *ledger.failed_batches()),
         elapsed=report.elapsed + elapsed,
+        kept=report.kept,
     )
 
 
@@ -104,6 +109,21 @@ def path_of(reject_file: str, resource: Resource | None) -> str:
         return reject_file
     path = Path(reject_file)
     return str(path.with_name(f"{path.stem}.{resource.name}{path.suffix}"))
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A file that was imported, for its rejects.
+
+    Attributes:
+        ledger: which has them.
+        path: as it is shown.
+        framer: which takes them apart again.
+    """
+
+    ledger: Ledger
+    path: str
+    framer: Framer
 
 
 @contextlib.contextmanager
@@ -121,32 +141,48 @@ class RejectFile:
         self._stream = stream
         self._as_csv = as_csv
         self._several = several
-        self._columns: tuple[str, ...] | None = None
 
-    def write(self, rejects: Iterator[Reject], path: str, framer: Framer, resource: Resource) -> None:
-        """Writes the rejects of one file."""
+    def write(self, refused: Sequence[Refused], resource: Resource) -> None:
+        """Writes the rejects of all files of a resource."""
         if self._as_csv:
-            if self._columns is None:
-                # the columns of all files of the resource must find room
-                names = resource.column_names if self._several else framer.columns
-                self._columns = names
-                self._stream.write(_csv_line([*names, *REJECT_COLUMNS]))
-            for reject in rejects:
-                self._stream.write(self._csv(reject, framer))
+            columns = self._columns(refused, resource)
+            beside = REJECT_COLUMNS if self._several else REJECT_COLUMNS[1:]
+            self._stream.write(_csv_line([*columns, *beside]))
+            for one in refused:
+                for reject in one.ledger.rejects():
+                    self._stream.write(self._csv(reject, one, columns))
             return
-        for reject in rejects:
-            found: dict[str, Any] = {"line": reject.line, "errors": reject.errors, "raw": reject.raw}
-            if self._several:
-                found = {"file": path, **found}
-            self._stream.write(_json(found).encode() + b"\n")
+        for one in refused:
+            for reject in one.ledger.rejects():
+                found: dict[str, Any] = {"line": reject.line, "errors": reject.errors, "raw": reject.raw}
+                if self._several:
+                    found = {"file": one.path, **found}
+                self._stream.write(_json(found).encode() + b"\n")
 
-    def _csv(self, reject: Reject, framer: Framer) -> bytes:
-        assert self._columns is not None
-        # of a record that could not be taken apart, `raw` may be cut short, or show bytes that were something else
-        whole = not any(error["field"] is None and error["code"] in FAULTS for error in reject.errors)
-        found = dict(framer.reread(reject.raw)) if whole else {}
-        fields = [found.get(name) for name in self._columns]
-        return _csv_line([*fields, str(reject.line), _json(reject.errors), reject.raw])
+    @staticmethod
+    def _columns(refused: Sequence[Refused], resource: Resource) -> tuple[str, ...]:
+        """Those that the files have. One more would be null when it is imported again, and replace what is there."""
+        if len(refused) == 1 and refused[0].framer.is_tabular:
+            return refused[0].framer.columns
+        given: set[str] = set()
+        for one in refused:
+            if one.framer.is_tabular:
+                given.update(one.framer.columns)
+            else:
+                given.update(name for reject in one.ledger.rejects() for name in _found(reject, one.framer))
+        return tuple(name for name in resource.column_names if name in given or not given)
+
+    def _csv(self, reject: Reject, one: Refused, columns: Sequence[str]) -> bytes:
+        found = _found(reject, one.framer)
+        beside = [one.path] if self._several else []
+        return _csv_line([*map(found.get, columns), *beside, str(reject.line), _json(reject.errors), reject.raw])
+
+
+def _found(reject: Reject, framer: Framer) -> dict[str, str]:
+    """The fields of a reject."""
+    # of a record that could not be taken apart, `raw` may be cut short, or show bytes that were something else
+    whole = not any(error["field"] is None and error["code"] in FAULTS for error in reject.errors)
+    return dict(framer.reread(reject.raw)) if whole else {}
 
 
 def _json(value: Any) -> str:

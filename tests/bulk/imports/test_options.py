@@ -48,7 +48,7 @@ def test_the_report_as_json(shop: Shop, users: Path) -> None:
     assert report.pop("elapsed").endswith("s")
     assert list(report.items()) == [
         ("resource", "users"), ("total", 1000), ("accepted", 980), ("inserted", 980), ("updated", 0), ("rejected", 20),
-        ("errors", 23), ("by_code", {"invalid_role": 20, "name_required": 3}), ("failed_batches", []),
+        ("errors", 23), ("by_code", {"invalid_role": 20, "name_required": 3}), ("failed_batches", []), ("kept", True),
     ]  # fmt: skip
 
 
@@ -65,7 +65,8 @@ def test_a_dry_run_says_everything_and_keeps_nothing(shop: Shop, users: Path) ->
     assert shop.rows("SELECT FROM users") == []
     real = run(shop, "users", users, "--report", "json", "--reject-file", shop.folder / "real.ndjson")
     assert dry.code == real.code == 5
-    assert {**json.loads(dry.out), "elapsed": ""} == {**json.loads(real.out), "elapsed": ""}
+    assert json.loads(dry.out)["kept"] is False
+    assert {**json.loads(dry.out), "elapsed": "", "kept": True} == {**json.loads(real.out), "elapsed": ""}
     assert (shop.folder / "dry.ndjson").read_bytes() == (shop.folder / "real.ndjson").read_bytes()
 
 
@@ -98,8 +99,9 @@ def test_max_errors_holds_at_the_end_of_a_file(shop: Shop) -> None:
 
 def test_atomic_is_all_or_nothing(shop: Shop, users: Path) -> None:
     """With --atomic and --max-errors 0 a refused record leaves the table as it was, whatever the batches."""
-    done = run(shop, "users", users, "--atomic", "--max-errors", "0", "--batch-size", "10")
+    done = run(shop, "users", users, "--atomic", "--max-errors", "0", "--batch-size", "10", "--report", "json")
     assert done.code == 1
+    assert json.loads(done.out)["kept"] is False
     assert shop.rows("SELECT FROM users") == []
     assert run(shop, "users", users, "--atomic", "--batch-size", "10").code == 5
     assert shop.rows("SELECT count(*) FROM users") == [(980,)]
@@ -138,6 +140,36 @@ def test_a_csv_of_rejects_is_refused_until_it_is_mended(shop: Shop) -> None:
         assert json.loads(done.out)["inserted"] == 0
         assert json.loads(done.out)["rejected"] == 4
         assert set(json.loads(done.out)["by_code"]) <= {"invalid_csv", "invalid_utf8", "invalid_role", "invalid_active"}
+
+
+def test_rejects_of_several_files_leave_other_columns_alone(shop: Shop) -> None:
+    """A CSV of rejects has the columns that the files have, and says which file; mended and upserted it changes no other."""
+    shop.table("id integer PRIMARY KEY, a integer, note text, q integer CHECK (q > 0)")
+    table = f"{shop.schema}.things"
+    load = ["--table", table, "--mode", "upsert", "--format"]
+    run(shop, *load, "csv", "-", stdin=b"id,a,note,q\n1,1,precious,1\n2,2,precious,2\n").ok()
+    first, second, target = (shop.folder / name for name in ("one.csv", "two.csv", "refused.csv"))
+    first.write_text("id,a,q\n1,10,0\n")
+    second.write_text("q,id\n0,2\n")
+    assert run(shop, *load[:4], first, second, "--reject-file", target).code == 5
+    (header, *rows) = csv.reader(target.read_text().splitlines())
+    assert header == ["id", "a", "q", "_file", "_line", "_errors", "_raw"]
+    assert [(row[0], row[3], row[4]) for row in rows] == [("1", str(first), "2"), ("2", str(second), "2")]
+    assert run(shop, *load[:4], first, second, "--reject-file", shop.folder / "r.ndjson", "--restart").code == 5
+    assert run(shop, *load, "csv", "-", stdin=target.read_bytes().replace(b",0,", b",7,")).code == 0
+    assert shop.rows("SELECT id, note, q FROM things ORDER BY id") == [(1, "precious", 7), (2, "precious", 7)]
+
+
+def test_an_ndjson_of_rejects_of_several_files_is_imported_again(shop: Shop) -> None:
+    """It says which file each is of, and that is passed over."""
+    target = shop.folder / "refused.ndjson"
+    files = [shop.folder / "a.ndjson", shop.folder / "b.ndjson"]
+    for number, path in enumerate(files):
+        path.write_text(f'{{"email":"{number}@x.org","name":"A","role":"boss","active":true}}\n')
+    assert run(shop, "users", *files, "--reject-file", target).code == 5
+    target.write_text(target.read_text().replace('\\"boss\\"', '\\"admin\\"'))
+    run(shop, "users", target).ok()
+    assert shop.values("SELECT role FROM users ORDER BY email") == ["admin", "admin"]
 
 
 def test_an_ndjson_of_rejects_is_mended_and_imported_again(shop: Shop) -> None:
