@@ -55,6 +55,11 @@ _COLUMNS = f"""
       CASE WHEN base.type IN ('varchar'::regtype, 'bpchar'::regtype)
         THEN NULLIF(base.modifier, -1) - 4
       END AS length,
+      CASE WHEN base.type = 'numeric'::regtype AND base.modifier >= 4 THEN (base.modifier - 4) >> 16 END AS precision,
+      -- eleven bits of it, and it may be negative
+      CASE WHEN base.type = 'numeric'::regtype AND base.modifier >= 4
+        THEN (((base.modifier - 4) & 2047) # 1024) - 1024
+      END AS scale,
       CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END AS default_,
       pg_get_serial_sequence(quote_ident(n.nspname) || '.' || quote_ident(c.relname), a.attname) AS sequence
     FROM pg_attribute a
@@ -125,7 +130,7 @@ def from_catalog(connection: Connection, table: str, *, schema: str = DEFAULT_SC
                 f"there is no table {table}", hint=f"write schema.table; without a schema it is looked for in {schema}"
             )
         here = {"oid": found.oid}
-        columns = [_column(row) for row in cursor.execute(_COLUMNS, here)]
+        rows: list[Any] = cursor.execute(_COLUMNS, here).fetchall()
         uniques: list[Any] = cursor.execute(_UNIQUE, here).fetchall()
         constraints: list[Any] = cursor.execute(_CONSTRAINTS, here).fetchall()
     key = next((tuple(row.columns) for row in uniques if row.is_key), ())
@@ -133,10 +138,13 @@ def from_catalog(connection: Connection, table: str, *, schema: str = DEFAULT_SC
         name=found.name,
         table=found.name,
         schema=found.schema,
-        columns=tuple(columns),
+        columns=tuple(map(_column, rows)),
         key=key,
         order=key,
-        rules=tuple(_rule(row) for row in constraints if row.type == "c"),
+        rules=(
+            *(_range(row) for row in rows if row.precision is not None and not row.computed),
+            *(_rule(row) for row in constraints if row.type == "c"),
+        ),
         references=tuple(_reference(row) for row in constraints if row.type == "f"),
         unique=tuple(Unique(tuple(row.columns)) for row in uniques if not row.is_key),
     )
@@ -162,6 +170,20 @@ def _rule(row: Any) -> Rule:
     alone = len(row.columns) == 1
     code = f"invalid_{row.columns[0]}" if alone else f"violates_{row.name}"
     return Rule(code=code, field=row.columns[0] if row.columns else "", expression=row.expression)
+
+
+def _range(row: Any) -> Rule:
+    """That a number fits into `numeric(precision, scale)`, which rounds it first. NaN does."""
+    name = '"{}"'.format(row.name.replace('"', '""'))
+    digits, scale = row.precision - row.scale, row.scale
+    rounded = f"abs(round({name}, {scale}))"
+    plain = rf"-?[0-9]{{1,{digits}}}(?:\.[0-9]{{1,{scale}}})?" if digits > 0 and scale > 0 else None
+    return Rule(
+        code=f"invalid_{row.name}",
+        field=row.name,
+        expression=f"{rounded} < '1e{digits}'::numeric OR {name} = 'NaN'::numeric",
+        plain=plain,
+    )
 
 
 def _reference(row: Any) -> Reference:

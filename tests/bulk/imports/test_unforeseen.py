@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from psycopg import conninfo
 
 from evtool.errors import InvalidResource, PermissionDenied
 from tests.bulk.imports.conftest import Shop, resource
+from tests.cli.running import Cli
 
 MANY = 50
 
@@ -93,7 +95,7 @@ def test_a_policy_of_the_table_refuses_its_record(shop: Shop, batch: int) -> Non
         ("id integer PRIMARY KEY, value integer CHECK (10 / (value - 1050) < 100)", "refused_22012"),
         ("id integer PRIMARY KEY, value integer, EXCLUDE USING btree ((value % 1049) WITH =)", "violates_things_expr_excl"),
         ("id integer PRIMARY KEY, value smallint", "invalid_value"),
-        ("id integer PRIMARY KEY, value numeric(3,0)", "refused_22003"),
+        ("id integer PRIMARY KEY, value numeric(3,0)", "invalid_value"),
         ("id integer PRIMARY KEY, value varchar(3)", "value_too_long"),
         ("id integer PRIMARY KEY, value char(3)", "value_too_long"),
         ("id integer PRIMARY KEY, value integer, UNIQUE (value) DEFERRABLE INITIALLY DEFERRED", None),
@@ -189,3 +191,33 @@ def test_a_role_without_the_right_is_told_so(shop: Shop) -> None:
     shop.run(f"GRANT INSERT ON ALL TABLES IN SCHEMA {shop.schema} TO bulk_reader")
     assert reader.load(described, b"id\n1\n1\n").codes == {3: ["duplicate_id"]}
     shop.run("DROP OWNED BY bulk_reader; DROP ROLE bulk_reader")
+
+
+@pytest.mark.parametrize(
+    ("type_", "good", "bad"),
+    [
+        ("numeric(4,2)", ["99.99", "-99.994", "1e1", "0"], ["100", "-100.00", "99.995", "1e2", "123456789"]),
+        ("numeric(3)", ["999", "-999.4"], ["1000", "999.5"]),
+        ("numeric(2,-3)", ["99499"], ["99500"]),
+        ("numeric(2,4)", ["0.0099"], ["0.01", "1"]),
+        ("numeric", ["123456789012345678901234567890.5"], []),
+    ],
+)
+def test_a_number_too_large_for_its_column_is_foreseen(shop: Shop, type_: str, good: list[str], bad: list[str]) -> None:
+    """What PostgreSQL would refuse as an overflow is a fault of its field, beside others of the record."""
+    shop.table(f"id integer PRIMARY KEY, n {type_}, q integer CHECK (q > 0)")
+    rows = [f"{number},{value},{0 if value in bad else 1}" for number, value in enumerate([*good, *bad])]
+    done = Cli(shop.dsn)(
+        "bulk", "import", "--table", f"{shop.schema}.things", "-", "--format", "csv", "--report", "json",
+        "--reject-file", shop.folder / "refused.ndjson", stdin="\n".join(["id,n,q", *rows]).encode(),
+    )  # fmt: skip
+    report = json.loads(done.out)
+    assert report["inserted"] == len(good)
+    assert report["by_code"] == ({"invalid_n": len(bad), "invalid_q": len(bad)} if bad else {})
+    values = [
+        error["value"]
+        for line in (shop.folder / "refused.ndjson").read_text().splitlines()
+        for error in json.loads(line)["errors"]
+        if error["code"] == "invalid_n"
+    ]
+    assert values == bad
