@@ -202,7 +202,7 @@ class _Journey:
         ledgers: list[Ledger] = []
         stopped: TooManyRejects | None = None
         for source in sources:
-            report = ImportReport(source.resource.name, kept=not self._options.dry_run)
+            report = ImportReport(source.resource.name)
             refused: list[reports.Refused] = []
             with contextlib.ExitStack() as stack:
                 rejects = None

@@ -14,13 +14,15 @@ from evtool.stores.postgres.connection import Connection
 from evtool.stores.postgres.migration import Target
 from evtool.stores.postgres.translation import PERMISSION_HINT, one_line
 
-# A schema that isn't there needs CREATE on the database. One that is there needs to belong, with all in it that evtool
-# replaces, to a role of which the caller is a member.
-_MISSING = """
+# A schema that isn't there needs CREATE on the database.
+_CREATE_SCHEMA = """
     SELECT format('CREATE on the database: GRANT CREATE ON DATABASE %%I TO %%I', current_database(), current_user)
     WHERE to_regnamespace(%(schema)s) IS NULL
       AND NOT has_database_privilege(current_user, current_database(), 'CREATE')
     UNION
+"""
+# A schema of evtool's needs to belong, with all in it that evtool replaces, to a role of which the caller is a member.
+_MISSING = f"""{_CREATE_SCHEMA}
     SELECT format('membership in %%I, who owns the schema %%I: GRANT %%1$I TO %%3$I',
       pg_get_userbyid(nspowner), nspname, current_user)
     FROM pg_namespace
@@ -41,11 +43,7 @@ _MISSING = """
 """
 
 # Tables may stand in a schema of others, beside theirs; what evtool made there before is its owner's to change.
-_MISSING_FOR_TABLES = """
-    SELECT format('CREATE on the database: GRANT CREATE ON DATABASE %%I TO %%I', current_database(), current_user)
-    WHERE to_regnamespace(%(schema)s) IS NULL
-      AND NOT has_database_privilege(current_user, current_database(), 'CREATE')
-    UNION
+_MISSING_FOR_TABLES = f"""{_CREATE_SCHEMA}
     SELECT format('membership in %%I, who owns %%s: GRANT %%1$I TO %%3$I',
       pg_get_userbyid(relowner), oid::regclass, current_user)
     FROM pg_class
