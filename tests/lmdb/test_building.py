@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from evtool.errors import ImportRefused, NamespaceNotFound, StoreError, StoreTimeout
+from evtool.errors import ImportRefused, StoreError, StoreTimeout
 from evtool.imports import ImportPlan, ImportSummary
 from evtool.model import Selection
 from evtool.ndjson import Record
@@ -175,11 +175,6 @@ store.import_batch(generation("Second"), ImportPlan(replace=True))
         list(blocks)
     assert caught.value.hint
     assert b"First" not in file_of(store)
-    blocks = store.export(Selection())
-    next(blocks)
-    store.delete_namespace("message_store")
-    with pytest.raises(NamespaceNotFound):
-        list(blocks)
 
 
 # Where a process that replaces messages is killed, and which messages are there afterwards.

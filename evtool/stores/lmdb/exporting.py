@@ -34,23 +34,36 @@ _MERGED_CATEGORIES = 32
 _FEW = 50_000
 
 
-def export(database: Database, choice: Choice) -> Iterator[ExportBlock]:
-    """The lines of the chosen messages, in global order.
+def begin(database: Database, selection: Selection, watermark: int | None) -> Iterator[ExportBlock]:
+    """Chooses messages, and reads the first of them in the same transaction; the others as they are asked for.
 
-    Each block is read in a transaction of its own: a long one would keep the map from growing, and the pages that
-    writers replace from being used again. It is one snapshot nevertheless, because messages are never changed: those
-    that arrived after the choice was made are left out, and where all are replaced at once, the export ends.
+    Each further block is read in a transaction of its own: a long one would keep the map from growing, and the pages
+    that writers replace from being used again. It is one snapshot nevertheless, because messages are never changed:
+    those that arrived after the choice was made are left out, and where all are replaced at once, the export ends.
+
+    Returns:
+        the lines of the chosen messages, in global order.
 
     Raises:
-        StoreError: an import with `replace` has removed the messages meanwhile.
+        NamespaceNotFound, NotMigrated, Moved: the environment is gone, or its messages have moved; so may a later
+            block, of messages that were chosen.
+        StoreError: from a later block: an import with `replace` has removed the messages meanwhile.
     """
-    position = choice.first
-    while position:
-        with database.reading() as transaction:
-            parts, position = choice.read(transaction, position)
+    with database.reading() as transaction:
+        choice = Choice(transaction, selection, watermark)
+        parts, position = choice.read(transaction, choice.first)
+    return _blocks(database, choice, parts, position)
+
+
+def _blocks(database: Database, choice: Choice, parts: list[Any], position: int) -> Iterator[ExportBlock]:
+    while True:
         if parts:
             count = len(parts) // _PARTS
             yield ExportBlock(_lines(parts), count, parts[_GLOBAL_POSITION - _PARTS])
+        if not position:
+            return
+        with database.reading() as transaction:
+            parts, position = choice.read(transaction, position)
 
 
 def _lines(parts: list[Any]) -> bytes:

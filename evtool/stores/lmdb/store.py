@@ -18,6 +18,7 @@ from evtool.model import (
     CategoryInfo,
     ExportBlock,
     Message,
+    Namespace,
     NewMessage,
     Selection,
     StreamInfo,
@@ -27,7 +28,7 @@ from evtool.ndjson import Record
 from evtool.store import Ability
 from evtool.stores.lmdb import exporting, importing, layout, messages, recording
 from evtool.stores.lmdb.environment import MAP_SIZE, Transaction
-from evtool.stores.lmdb.handle import DATA, Moved
+from evtool.stores.lmdb.handle import DATA, Moved, deleted
 from evtool.stores.lmdb.layout import BY_CATEGORY, IDS, MESSAGES, POSITIONS, Writer
 from evtool.stores.lmdb.namespaces import Database, Namespaces
 from evtool.stores.lmdb.translation import translated
@@ -230,18 +231,18 @@ class LMDBStore(LocalStore):
         contract.check_names(*selection.texts)
         last = None if watermark is None else watermark.position
 
-        def choose() -> tuple[Database, exporting.Choice]:
-            database = self._open()
-            with database.reading() as transaction:
-                return database, exporting.Choice(transaction, selection, last)
+        def begin() -> tuple[Namespace, Iterator[ExportBlock]]:
+            namespace = self._namespaces.get(self._namespace)
+            return namespace, exporting.begin(self._open(), selection, last)
 
-        database, choice = self._retried(choose)
+        namespace, blocks = self._retried(begin)
         with translated():
             try:
-                yield from exporting.export(database, choice)
+                yield from blocks
             except (NamespaceNotFound, NotMigrated) as error:
-                # the environment is gone: what it held was replaced, unless the namespace is gone, too
-                self._namespaces.get(self._namespace)
+                # the environment is gone, with the namespace or because its messages have moved: the registry knows
+                if self._namespaces.get(self._namespace) != namespace:
+                    raise deleted() from error
                 raise Moved from error
 
     def import_batch(self, records: Iterable[Record], plan: ImportPlan = _PLAN) -> ImportSummary:
