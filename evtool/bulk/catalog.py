@@ -183,6 +183,7 @@ def _range(row: Any) -> Rule:
         field=row.name,
         expression=f"{rounded} < '1e{digits}'::numeric OR {name} = 'NaN'::numeric",
         plain=plain,
+        message=f"{row.name} must round to less than 1e{digits}, being numeric({row.precision},{row.scale})",
     )
 
 

@@ -7,6 +7,7 @@ arrays the JSON itself. A text is unescaped.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,6 +27,7 @@ _TWICE = Fault("invalid_json", "a key is in the record twice")
 _NUL = Fault("invalid_json", "a text holds \\u0000, which PostgreSQL can't store")
 _SURROGATE = Fault("invalid_json", "a text holds half of a surrogate pair")
 _TOO_DEEP = Fault("invalid_json", "the record is nested too deeply")
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 _UNKNOWN = "the record has a key that is no column: "
 
 # The first byte of a value, and what it says it is.
@@ -83,9 +85,9 @@ class JsonFramer:
         except UnicodeDecodeError:
             return Record(line, [], _shown(text), _NOT_UTF8)
         except msgspec.ValidationError:
-            return Record(line, [], text, _NOT_AN_OBJECT if _is_json(text) else NOT_JSON)
+            return Record(line, [], text, _NOT_AN_OBJECT if _is_json(text) else _why_not(text))
         except msgspec.DecodeError:
-            return Record(line, [], _shown(text), NOT_JSON)
+            return Record(line, [], _shown(text), _why_not(text))
         except RecursionError:
             # the two parsers above don't give up at the same depth
             return Record(line, [], _shown(text[:SHOWN_BYTES]), _TOO_DEEP)
@@ -168,6 +170,27 @@ def _is_json(text: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def _why_not(text: bytes) -> Fault:
+    """What is wrong with a text that is not JSON, and where: by the parser that says most."""
+    try:
+        json.loads(text, parse_int=str, parse_float=str, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        what = error.msg.removesuffix(" at").removesuffix(" starting").replace("\\", "backslash ")
+        return Fault(NOT_JSON.code, f"{NOT_JSON.message} at character {error.pos + 1}: {what[0].lower()}{what[1:]}")
+    except (ValueError, RecursionError) as error:
+        return Fault(NOT_JSON.code, f"{NOT_JSON.message}: {error}") if isinstance(error, _Constant) else NOT_JSON
+    # of what the stricter parser refuses this one takes nothing else
+    return _SURROGATE if _HALF.search(text) else NOT_JSON
+
+
+def _no_constant(name: str) -> None:
+    raise _Constant(f"{name} is no value")
+
+
+class _Constant(ValueError):
+    """NaN or an infinity."""
 
 
 def _unescaped(value: bytes) -> bytes | Fault:

@@ -104,6 +104,12 @@ class Judgement:
         self._self = sql.Identifier(resource.schema or "", resource.table)
         self.checks = list(self._checks())
 
+    @property
+    def can_trust(self) -> bool:
+        """Whether records whose keys the file has not had before may be inserted as if no other had them."""
+        known = self._resource.key and all(name in self._numbers for name in self._resource.key)
+        return bool(known) and not self._target.deferrable and not self._upsert
+
     def _is_written(self, column: Column) -> bool:
         if column.computed:
             return False
@@ -189,7 +195,8 @@ class Judgement:
             yield from self._of_column(column)
         for rule in self._resource.rules:
             expression = sql.SQL("NOT ({})").format(sql.SQL(rule.expression))
-            yield rule.field, rule.code, f"{rule.field} breaks the rule {rule.code}", expression
+            message = rule.message or f"{rule.field} must satisfy {' '.join(rule.expression.split())}"
+            yield rule.field, rule.code, message, expression
         for reference in self._resource.references:
             if self._is_own(reference) or not all(name in self._numbers for name in reference.columns):
                 # a parent may come in the same batch: that is left to the foreign key itself
@@ -199,14 +206,18 @@ class Judgement:
         for unique in self._uniques():
             message = f"{', '.join(unique.columns)}: another record has it already"
             taken: _Sql | None = None
-            if self._upsert and unique.columns != self.key:
+            held = sql.SQL("(SELECT true FROM {} AS t WHERE {} LIMIT 1)").format(
+                self._self, self._same(unique.columns, "t", "record")
+            )
+            if not self._upsert and not self.can_trust:
+                # afterwards nothing would tell who was kept out
+                taken = held
+            elif self._upsert and unique.columns != self.key:
                 taken = self._is_another(unique)
             elif self._upsert and (generated := self._generated()):
                 # a number that a default gave was never meant for the record that has it
                 missing = sql.SQL(" OR ").join(map(self._is_missing, generated))
-                taken = sql.SQL("({}) AND (SELECT true FROM {} AS t WHERE {} LIMIT 1)").format(
-                    missing, self._self, self._same(unique.columns, "t", "record")
-                )
+                taken = sql.SQL("({}) AND {}").format(missing, held)
             yield unique.columns[0], unique.code, message, taken
 
     def _of_column(self, column: Column) -> Iterator[tuple[str, str, str, _Sql | None]]:

@@ -99,6 +99,8 @@ class Loader:
             InvalidResource: the resource doesn't fit the table, or a rule or default is not SQL.
             PermissionDenied: the role may not write to the table.
         """
+        if upsert:
+            resource = _upserted(resource, columns)
         self._connection = connection
         self._loaded = 0
         self._statements = Statements(
@@ -292,8 +294,6 @@ def _look_at(connection: Connection, resource: Resource, *, upsert: bool) -> Tar
     found = connection.execute(_INDEXES, (oid,)).fetchall()
     indexes = [sorted(columns) for columns, _ in found]
     at_once = [sorted(columns) for columns, waits in found if not waits]
-    if upsert and not (resource.natural_key or resource.key):
-        raise InvalidResource(f"{where} has no key to upsert by", hint="give the table a primary key")
     for unique in resource.keys:
         wanted = _indexed(resource, unique)
         if sorted(wanted) in indexes and upsert and unique.columns == (resource.natural_key or resource.key):
@@ -321,6 +321,36 @@ def _look_at(connection: Connection, resource: Resource, *, upsert: bool) -> Tar
         path,
         orderless and unique == len(found) == len(keys) and {tuple(columns) for columns in indexes} == keys,
         frozenset(defaulted),
+    )
+
+
+def _upserted(resource: Resource, given: Sequence[str]) -> Resource:
+    """The resource with the natural key that an upsert of a file goes by: its own, or what identifies the records.
+
+    Raises:
+        InvalidResource: there is no such key, or more than one.
+    """
+    key = resource.natural_key or resource.key
+    if resource.natural_key or set(key) & set(given):
+        return resource
+    # the file leaves the key to the database: nothing it says there can be that of a record which is there
+    found = [
+        unique
+        for unique in resource.unique
+        if set(unique.columns) <= set(given)
+        and all(resource.column(name).required or resource.column(name).not_null for name in unique.columns)
+    ]
+    if len(found) == 1:
+        return dataclasses.replace(
+            resource, natural_key=found[0].columns, unique=tuple(one for one in resource.unique if one != found[0])
+        )
+    where = f"{resource.schema}.{resource.table}"
+    lacks = f"the file lacks {', '.join(key)}, the key of {where}" if key else f"{where} has no primary key"
+    several = " or ".join(f"({', '.join(unique.columns)})" for unique in found)
+    raise InvalidResource(
+        f"{lacks}, and --mode upsert can't go by " + (several if found else "any other that is unique and not null"),
+        hint="name the columns to go by as natural_key in a resource file"
+        + (f", or give the file the column {', '.join(key)}" if key else ""),
     )
 
 

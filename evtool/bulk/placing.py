@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
+from evtool.bulk.first_come import first_come
 from evtool.bulk.judging import Judgement
 from evtool.bulk.resource import Reference, Unique
 
@@ -37,12 +38,6 @@ class Placement(Judgement):
         return f"evtool_verdicts_{self._suffix}"
 
     @property
-    def can_trust(self) -> bool:
-        """Whether records whose keys the file has not had before may be inserted as if no other had them."""
-        known = self._resource.key and all(name in self._numbers for name in self._resource.key)
-        return bool(known) and not self._target.deferrable and not self._upsert
-
-    @property
     def file_keys(self) -> list[list[int]]:
         """The places in a record of the columns of each key that comes from the file."""
         keys = [unique.columns for unique in self._uniques()] if self.can_trust else []
@@ -54,8 +49,8 @@ class Placement(Judgement):
         Where ON CONFLICT is to keep someone out, the server looks for each key twice. So records whose keys are new to
         the file are inserted as if nobody else had them, as long as nobody had.
 
-        A table without a primary key has nothing by which to tell afterwards what went in: there, and
-        where ON CONFLICT can't be used, the server is left to raise.
+        A record without a primary key, which the table has not or always makes itself, has nothing by which to tell
+        afterwards whether it went in: there, and where ON CONFLICT can't be used, keys are looked at before.
         """
         names = {
             "target": self._self,
@@ -68,8 +63,9 @@ class Placement(Judgement):
             return sql.SQL(_INSERT).format(**names, which=sql.SQL(which))
 
         if not self.can_trust:
-            return sql.SQL("{};\n      GET DIAGNOSTICS _evtool_new = ROW_COUNT;\n      _evtool_changed := 0;").format(
-                inserting("")
+            keys = [(self._number_of(unique), self._key_of(unique.columns)) for unique in self._uniques()]
+            return sql.SQL("{}{};\n      GET DIAGNOSTICS _evtool_new = ROW_COUNT;\n      _evtool_changed := 0;").format(
+                first_come(temp(self._verdicts), keys), inserting("")
             )
         return sql.SQL(
             """IF _evtool_trusting THEN
@@ -278,7 +274,7 @@ class Placement(Judgement):
                 )
         if not self._upsert:
             return
-        if self._resource.key != self.key and set(self._resource.key) <= set(self.given):
+        if self._resource.key and self._resource.key != self.key and set(self._resource.key) <= set(self.given):
             # records with the same primary key and not the same natural one: an update would pass over that
             yield sql.SQL(_PART).format(
                 sql.SQL(

@@ -24,6 +24,7 @@ A resource ships with evtool, is read from a file of the user's own, or from the
     code = "invalid_slug_format"
     field = "slug"
     expression = "slug ~ '^[a-z0-9]+(-[a-z0-9]+)*$'"   # SQL over the columns; like a CHECK, null passes
+    message = "slug is lower-case words with - between"  # may be left out: what a record is told that doesn't
     plain = "[a-z0-9]+(?:-[a-z0-9]+)*"                  # may be left out: texts that are known to satisfy it
 
     [[references]]
@@ -45,6 +46,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evtool.bulk.sections import Section
 from evtool.errors import InvalidResource
 
 SHIPPED = ("users", "articles", "comments", "posts")
@@ -116,12 +118,14 @@ class Rule:
         expression: SQL over the columns, whose names it writes as they are; null passes.
         plain: a regular expression, Python's, that matches no whole text of the field which breaks the rule, whatever
             the other columns hold. Records that are known to be right by such ones are imported faster.
+        message: what people are told of a record that doesn't; None is the expression.
     """
 
     code: str
     field: str
     expression: str
     plain: str | None = None
+    message: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +255,7 @@ def parse(given: Mapping[str, Any]) -> Resource:
     Raises:
         InvalidResource: a word is unknown, missing or of the wrong type, or a column is named that isn't there.
     """
-    top = _Section("the resource", given)
+    top = Section("the resource", given)
     resource = Resource(
         name=top.text("name"),
         table=top.text("table", given.get("name")),
@@ -269,7 +273,7 @@ def parse(given: Mapping[str, Any]) -> Resource:
     return resource
 
 
-def _column(part: _Section) -> Column:
+def _column(part: Section) -> Column:
     column = Column(
         name=part.text("name"),
         type=part.text("type"),
@@ -286,8 +290,14 @@ def _column(part: _Section) -> Column:
     return column
 
 
-def _rule(part: _Section) -> Rule:
-    rule = Rule(part.text("code"), part.text("field"), part.text("expression"), part.optional_text("plain"))
+def _rule(part: Section) -> Rule:
+    rule = Rule(
+        code=part.text("code"),
+        field=part.text("field"),
+        expression=part.text("expression"),
+        plain=part.optional_text("plain"),
+        message=part.optional_text("message"),
+    )
     part.end()
     try:
         re.compile(rule.plain or "")
@@ -298,7 +308,7 @@ def _rule(part: _Section) -> Rule:
     return rule
 
 
-def _reference(part: _Section) -> Reference:
+def _reference(part: Section) -> Reference:
     columns = part.texts("columns") or (part.text("column"),)
     resource = part.optional_text("resource")
     reference = Reference(
@@ -315,7 +325,7 @@ def _reference(part: _Section) -> Reference:
     return reference
 
 
-def _unique(part: _Section) -> Unique:
+def _unique(part: Section) -> Unique:
     unique = Unique(part.texts("columns"))
     part.end()
     if not unique.columns:
@@ -348,53 +358,3 @@ def _known(names: tuple[str, ...], what: str, used: Iterable[str]) -> None:
     for name in used:
         if name not in names:
             raise InvalidResource(f'{what} names "{name}", which is no column', hint=f"columns: {', '.join(names)}")
-
-
-class _Section:
-    """A section of a TOML file, each word of which is taken once, and checked as it is."""
-
-    def __init__(self, what: str, given: Mapping[str, Any]) -> None:
-        self.what = what
-        self._left = dict(given)
-
-    def text(self, word: str, default: str | None = None) -> str:
-        value = self._take(word, str, "a text", default)
-        if value is None or (not value and default is None):
-            raise InvalidResource(f"{self.what} lacks {word}", hint=f'write: {word} = "…"')
-        assert isinstance(value, str)
-        if "\0" in value:
-            raise InvalidResource(f"{word} of {self.what} holds a NUL")
-        return value
-
-    def optional_text(self, word: str) -> str | None:
-        return self.text(word) if word in self._left else None
-
-    def flag(self, word: str) -> bool:
-        return bool(self._take(word, bool, "true or false", default=False))
-
-    def number(self, word: str) -> int | None:
-        value: int | None = self._take(word, int, "a number", None)
-        return value
-
-    def texts(self, word: str) -> tuple[str, ...]:
-        values = self._take(word, list, "a list of texts", [])
-        if not all(isinstance(value, str) and value for value in values):
-            raise InvalidResource(f"{word} of {self.what} must be a list of texts")
-        return tuple(values)
-
-    def sections(self, word: str) -> list[_Section]:
-        values = self._take(word, list, f"sections, each headed [[{word}]]", [])
-        if not all(isinstance(value, dict) for value in values):
-            raise InvalidResource(f"{word} must be sections", hint=f"head each [[{word}]]")
-        return [_Section(f"[[{word}]] number {number}", value) for number, value in enumerate(values, 1)]
-
-    def end(self) -> None:
-        """Raises for words that nobody took."""
-        if self._left:
-            raise InvalidResource(f"{self.what} has the unknown word {', '.join(self._left)}", hint="see docs/bulk.md")
-
-    def _take(self, word: str, kind: type, what: str, default: Any) -> Any:
-        value = self._left.pop(word, default)
-        if value is not default and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
-            raise InvalidResource(f"{word} of {self.what} must be {what}")
-        return value

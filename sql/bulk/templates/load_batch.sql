@@ -107,7 +107,12 @@ BEGIN
           INSERT INTO pg_temp.{rejects} (line, errors, raw)
           SELECT s._evtool_line, json_build_array(json_build_object('field', e.field,
             'value', left(to_jsonb(s.*) ->> e.field, 1000), 'code', e.code,
-            'message', format('PostgreSQL refused the record (%s): %s', _evtool_state, _evtool_message))),
+            'message', COALESCE((
+              SELECT format('%s: there is no such record in %s%s', e.field, p.relname,
+                CASE WHEN p.oid = {target}::regclass THEN ', nor earlier in the file' END)
+              FROM pg_constraint AS k JOIN pg_class AS p ON p.oid = k.confrelid
+              WHERE _evtool_state = '23503' AND k.conrelid = {target}::regclass AND k.conname = _evtool_constraint
+            ), format('PostgreSQL refused the record (%s): %s', _evtool_state, _evtool_message)))),
             COALESCE(s._evtool_raw, {raw})
           FROM pg_temp.{staging} AS s,
             {ns}.explain_refusal({target}::regclass, _evtool_state, _evtool_constraint, _evtool_column) AS e

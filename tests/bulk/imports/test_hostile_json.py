@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from evtool.bulk.framing import Format
 from evtool.bulk.json_framing import JsonFramer
 from evtool.bulk.json_pieces import MAX_RECORD_BYTES
 from evtool.bulk.resource import Resource
@@ -194,3 +195,21 @@ def test_a_text_without_an_end_does_not_fill_the_memory(shop: Shop) -> None:
     assert broken.raw is not None
     assert len(broken.raw) == 1000
     assert peak < 6 * MAX_RECORD_BYTES
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        (rb'{"slug":"\ud800"}', "a text holds half of a surrogate pair"),
+        (rb'{"info":["\udc00"]}', "a text holds half of a surrogate pair"),
+        (b'{"slug":"\x01"}', "not valid JSON at character 10: invalid control character"),
+        (b'{"id":1,"slug":"x}', "not valid JSON at character 16: unterminated string"),
+        (b'{"id":NaN}', "not valid JSON: NaN is no value"),
+        (rb'{"slug":"\x"}', "not valid JSON at character 10: invalid backslash escape"),
+        (b'{"id":01}', "not valid JSON at character 8: "),
+    ],
+)
+def test_what_is_no_json_is_told_with_its_place(shop: Shop, record: bytes, message: str) -> None:
+    """Whoever mends a line of a megabyte needs to know where to look."""
+    (reject,) = shop.load(things(shop), record, format=Format.NDJSON).rejects
+    assert message in reject["errors"][0]["message"]

@@ -181,7 +181,12 @@ def test_an_ndjson_of_rejects_is_mended_and_imported_again(shop: Shop) -> None:
     assert reject == {
         "line": 1,
         "errors": [
-            {"field": "role", "value": "boss", "code": "invalid_role", "message": "role breaks the rule invalid_role"}
+            {
+                "field": "role",
+                "value": "boss",
+                "code": "invalid_role",
+                "message": "role must be admin, author or reader",
+            }
         ],
         "raw": records.splitlines()[0],
     }
