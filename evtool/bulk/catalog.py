@@ -70,17 +70,30 @@ _COLUMNS = f"""
     WHERE a.attrelid = %(oid)s AND a.attnum > 0 AND NOT a.attisdropped
     ORDER BY a.attnum
 """
-# Only what a comparison of columns can foresee. An index over expressions or a part of the table has its say when a
-# record is inserted.
-_UNIQUE = """
-    SELECT i.indisprimary AS is_key, ARRAY(
-      SELECT a.attname::text
-      FROM unnest(i.indkey[0:i.indnkeyatts - 1]) WITH ORDINALITY AS k(number, place)
-      JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
-      ORDER BY k.place
-    ) AS columns
-    FROM pg_index i
-    WHERE i.indrelid = %(oid)s AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+FOLDED = """
+    (
+      SELECT a.attname::text FROM pg_attribute a
+      WHERE a.attrelid = i.indrelid AND a.attnum > 0 AND NOT a.attisdropped AND pg_get_indexdef(i.indexrelid, k.n, true)
+        IN (format('lower(%%I)', a.attname), format('lower(%%I::text)', a.attname))
+    )
+"""
+"""SQL that has the column whose lower() is at the place `k.n` of an index `i` of pg_index; null where there is none."""
+
+# Only what a comparison of columns, or of their lower(), can foresee. Another index over expressions, or over a part of
+# the table, has its say when a record is inserted.
+_UNIQUE = f"""
+    SELECT i.indisprimary AS is_key, found.columns, found.folded
+    FROM pg_index i CROSS JOIN LATERAL (
+      SELECT array_agg(COALESCE(a.attname::text, lowered.name) ORDER BY k.n) AS columns,
+        array_agg(lowered.name) FILTER (WHERE lowered.name IS NOT NULL) AS folded,
+        bool_and(COALESCE(a.attname::text, lowered.name) IS NOT NULL) AS is_known
+      FROM generate_series(1, i.indnkeyatts) AS k (n)
+      LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k.n - 1]
+      -- another collation has other capitals
+      LEFT JOIN LATERAL (SELECT {FOLDED} AS name WHERE i.indkey[k.n - 1] = 0
+        AND i.indcollation[k.n - 1] = 'pg_catalog.default'::regcollation) AS lowered ON true
+    ) AS found
+    WHERE i.indrelid = %(oid)s AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND found.is_known
       AND NOT i.indnullsnotdistinct
     ORDER BY i.indisprimary DESC, i.indexrelid
 """
@@ -133,12 +146,16 @@ def from_catalog(connection: Connection, table: str, *, schema: str = DEFAULT_SC
         rows: list[Any] = cursor.execute(_COLUMNS, here).fetchall()
         uniques: list[Any] = cursor.execute(_UNIQUE, here).fetchall()
         constraints: list[Any] = cursor.execute(_CONSTRAINTS, here).fetchall()
+    # a column is compared in one way by all keys: of one that has both, indexes over lower() have their own say
+    as_it_is = {name for row in uniques for name in row.columns if name not in (row.folded or ())}
+    uniques = [row for row in uniques if not as_it_is & {*(row.folded or ())}]
+    folded = {name for row in uniques for name in row.folded or ()}
     key = next((tuple(row.columns) for row in uniques if row.is_key), ())
     return Resource(
         name=found.name,
         table=found.name,
         schema=found.schema,
-        columns=tuple(map(_column, rows)),
+        columns=tuple(_column(row, fold_case=row.name in folded) for row in rows),
         key=key,
         order=key,
         rules=(
@@ -150,7 +167,7 @@ def from_catalog(connection: Connection, table: str, *, schema: str = DEFAULT_SC
     )
 
 
-def _column(row: Any) -> Column:
+def _column(row: Any, *, fold_case: bool) -> Column:
     default = row.default_
     if row.identity:
         # an identity has no default to be asked for; its sequence gives the next number all the same
@@ -161,6 +178,7 @@ def _column(row: Any) -> Column:
         not_null=row.not_null,
         default=default,
         length=row.length,
+        fold_case=fold_case,
         computed=row.computed,
         always=row.identity == "a",
     )

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 
 from evtool.bulk.casting import ColumnType
-from evtool.bulk.catalog import BASE, ELEMENT
+from evtool.bulk.catalog import BASE, ELEMENT, FOLDED
 from evtool.bulk.judging import Target
 from evtool.bulk.records import Record
 from evtool.bulk.resource import Reference, Resource, Unique
@@ -244,9 +244,10 @@ _TABLE = """
     WHERE n.nspname = %s AND c.relname = %s
 """
 # An index serves a key if it is over the same columns, or over lower() of those that fold case.
-_INDEXES = """
+_INDEXES = f"""
     SELECT ARRAY(
-      SELECT CASE WHEN i.indkey[k.n - 1] = 0 THEN pg_get_indexdef(i.indexrelid, k.n, true) ELSE a.attname::text END
+      SELECT CASE WHEN i.indkey[k.n - 1] <> 0 THEN a.attname::text
+        ELSE COALESCE('lower(' || {FOLDED} || ')', pg_get_indexdef(i.indexrelid, k.n, true)) END
       FROM generate_series(1, i.indnkeyatts) AS k(n)
       LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k.n - 1]
     )

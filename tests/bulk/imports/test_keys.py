@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import itertools
 
@@ -317,3 +318,39 @@ def test_what_python_writes_as_csv_arrives(shop: Shop, rows: list[tuple[str, str
     wanted = [(number, *(one or empty for one in row)) for number, row in enumerate(rows)]
     assert shop.rows(f"SELECT n, a, b FROM {name} ORDER BY n") == wanted
     shop.run(f"DROP TABLE {name}")
+
+
+@pytest.mark.parametrize("type_", ["text", "varchar(40)"])
+@pytest.mark.parametrize(
+    "key", ["id integer PRIMARY KEY", "id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "id integer"]
+)
+def test_an_index_over_lower_is_a_key(shop: Shop, type_: str, key: str) -> None:
+    """What the catalog says of it is known before, as of a resource that folds case: all faults of a record are told."""
+    shop.run(f"CREATE TABLE folded ({key}, \"E-mail\" {type_} NOT NULL, kind text CHECK (kind <> 'bad'))")
+    shop.run('CREATE UNIQUE INDEX ON folded (lower("E-mail"))')
+    described = from_catalog(shop.connection, "folded", schema=shop.schema)
+    rows = ["Ann@x,good", "ANN@x,bad", "bob@x,good", "BOB@x,good"]
+    ids = "GENERATED" not in key
+    header = ["id,E-mail,kind" if ids else "E-mail,kind"]
+    content = "\n".join(header + [f"{n},{row}" if ids else row for n, row in enumerate(rows)])
+    imported = shop.load(described, content.encode(), "file.csv")
+    assert imported.codes == {3: ["invalid_kind", "duplicate_E-mail"], 5: ["duplicate_E-mail"]}
+    content = '"E-mail",kind\nANN@X,better\ncid@x,good\n'
+    if ids:
+        content = '"id","E-mail",kind\n10,ANN@X,better\n11,cid@x,good\n'
+        described = dataclasses.replace(described, natural_key=("E-mail",))
+    imported = shop.load(described, content.encode(), "file.csv", upsert=True)
+    assert (imported.report.inserted, imported.report.updated) == (1, 1)
+    assert shop.rows('SELECT "E-mail", kind FROM folded ORDER BY 1') == [
+        ("Ann@x", "better"), ("bob@x", "good"), ("cid@x", "good"),
+    ]  # fmt: skip
+
+
+def test_a_column_that_keys_compare_in_two_ways(shop: Shop) -> None:
+    """One of them is known before; the other has its say when a record is inserted."""
+    described = shop.table("id integer PRIMARY KEY, slug text UNIQUE")
+    shop.run("CREATE UNIQUE INDEX folded ON things (lower(slug))")
+    described = from_catalog(shop.connection, "things", schema=shop.schema)
+    imported = shop.load(described, b"id,slug\n1,a\n2,A\n3,a\n4,b\n", "file.csv")
+    assert imported.codes == {3: ["violates_folded"], 4: ["duplicate_slug"]}
+    assert shop.values("SELECT id FROM things ORDER BY id") == [1, 4]

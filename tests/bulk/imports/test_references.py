@@ -70,10 +70,15 @@ def test_a_delete_that_is_taken_back_costs_nothing(shop: Shop) -> None:
     assert found[0].codes == {}
 
 
+# Where ON CONFLICT tells who was kept out, and where keys are looked at before.
+KEYS = ["id integer PRIMARY KEY, slug text UNIQUE", "id integer UNIQUE, slug text UNIQUE"]
+
+
+@pytest.mark.parametrize("definition", KEYS, ids=["a primary key", "none"])
 @pytest.mark.parametrize("batch", [7, 1000])
-def test_a_key_that_another_session_inserts_meanwhile_is_a_duplicate(shop: Shop, batch: int) -> None:
+def test_a_key_that_another_session_inserts_meanwhile_is_a_duplicate(shop: Shop, batch: int, definition: str) -> None:
     """The import waits for who is about to insert the same keys, and then refuses those records, and no others."""
-    described = shop.table("id integer PRIMARY KEY, slug text UNIQUE")
+    described = shop.table(definition)
     content = ("id,slug\n" + "".join(f"{number},s{number}\n" for number in range(1, 101))).encode()
     with psycopg.connect(shop.dsn) as other:
         other.execute(f"INSERT INTO {shop.schema}.things VALUES (7, 'x'), (1000, 's60')")
@@ -84,9 +89,10 @@ def test_a_key_that_another_session_inserts_meanwhile_is_a_duplicate(shop: Shop,
     assert found[0].codes == {8: ["duplicate_id"], 61: ["duplicate_slug"]}
 
 
-def test_two_imports_of_the_same_records_share_them(shop: Shop) -> None:
+@pytest.mark.parametrize("definition", KEYS, ids=["a primary key", "none"])
+def test_two_imports_of_the_same_records_share_them(shop: Shop, definition: str) -> None:
     """Of two imports at once each record is in once; whoever comes second says so."""
-    described = shop.table("id integer PRIMARY KEY, slug text UNIQUE")
+    described = shop.table(definition)
     rows = [f"{number},s{number}\n" for number in range(1, 1001)]
     files = []
     for name, content in (("a.csv", rows), ("b.csv", rows[::-1])):
@@ -133,6 +139,8 @@ def test_a_parent_that_comes_later_is_none(shop: Shop, when: str, batch: int, up
         9: ["parent_not_found"],
     }
     assert imported.codes == late
+    told = [error["message"] for one in imported.rejects for error in one["errors"] if one["line"] in (2, 6)]
+    assert told == ["parent: there is no such record in things, nor earlier in the file"] * 2
     assert shop.load(described, b"id,parent\n1,2\n", batch=batch, upsert=upsert).codes == {}
 
 
