@@ -17,7 +17,7 @@ class Ability(enum.Enum):
     SQL_SCRIPTS = "SQL to print"
     """Migrations and namespaces as SQL for psql: `--sql`."""
 
-    ADMINISTRATION = "roles and fleets"
+    ADMINISTRATION = "roles, grants and notifications"
     """`administration`: what those who run a database server ask for."""
 
     DOCTOR = "doctor"

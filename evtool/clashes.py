@@ -67,7 +67,7 @@ def refusal(code: str, one: Stored, line: int, differs: list[str] | None = None)
     """
     text, value, verb = _TEXTS[code]
     message = text.format(one)
-    hint = "the file or the namespace has it already; import into an empty one, or with --on-conflict skip"
+    hint = "it came before, or the namespace has it already; take an empty one, or --on-conflict skip"
     if differs is not None:
         message += f", and {verb} in: {', '.join(differs)}"
         hint = "another message is there; evtool verify shows all that differ"

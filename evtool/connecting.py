@@ -86,7 +86,8 @@ def _folder(dsn: str, scheme: str) -> Path:
     if path.strip("/").startswith(_MEMORY):
         # other programs write it so, and a folder of that name is not what they mean
         raise InvalidDsn(f"the DSN {path} of {scheme} names no folder", hint=f"a store in memory is {SQLITE_MEMORY}")
-    folder = Path(path)
+    # other programs write four slashes before an absolute path
+    folder = Path(re.sub("^//+", "/", path))
     if folder.absolute() == Path(folder.absolute().anchor):
         # what is left of sqlite:///$FOLDER where there is no such variable
         raise InvalidDsn(f"the DSN {scheme}: names the root of the file system", hint="name a folder in it")

@@ -128,6 +128,18 @@ def are_one(one: str, other: str) -> bool:
     return is_regular(one) and target_of(one) == target_of(other)
 
 
+def is_read_as(source: str, output: str) -> bool:
+    """Whether an output would take the place of a file that is read, by whatever name that is, or as standard input."""
+    if not is_regular(output):
+        return False
+    try:
+        read = os.fstat(sys.stdin.fileno()) if source == STANDARD else Path(source).stat()
+        return os.path.samestat(read, target_of(output).stat())
+    except (OSError, ValueError, AttributeError):
+        # what isn't there is nobody's; nor is a standard input that is closed
+        return False
+
+
 def _is_standard_output(path: str) -> bool:
     """Whether standard output is sent to that very file."""
     if sys.stdout is None:

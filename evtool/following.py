@@ -103,6 +103,7 @@ def follow(
     retries: int | None = None,
     tell: Teller = lambda _: None,
     waiting: Callable[[], None] = lambda: None,
+    begun: Callable[[int], None] = lambda _: None,
 ) -> Generator[Message, None, None]:
     """The messages of a stream, of a category, or all, as they come; each once, in order, however long it takes.
 
@@ -119,6 +120,7 @@ def follow(
         retries: how often a lost connection is tried again; None is for ever. One that can't be made at first is not.
         tell: hears of lost connections, of writers that are waited for, and of imports behind what was read.
         waiting: called when there is nothing to hand on, at least once a second; what it raises ends it.
+        begun: told once, when what is there has been looked at, the position of what comes behind it.
 
     Raises:
         NotAble: `listen`, and the store has no notifications.
@@ -132,7 +134,7 @@ def follow(
     namespace = store.get_namespace(store.namespace)
     place = _Place(store, followed, position, last, tell)
     tries = Tries(retries, tell)
-    told = ""
+    told, is_begun = "", False
     came = time.monotonic()
     with contextlib.closing(_Pause(store, waiting, interval, listen=listen)) as pause:
         while True:
@@ -157,6 +159,9 @@ def follow(
                     tell(f"{told}; going on waiting")
                 found, full = [], False
             tries.begin_anew()
+            if not is_begun:
+                is_begun = True
+                begun(place.next)
             yield from found
             if found:
                 came, told = time.monotonic(), ""
@@ -188,6 +193,11 @@ class _Place:
         self._greatest = self._passed = 0
         self._start = 0
         self._ids: frozenset[str] = frozenset()
+
+    @property
+    def next(self) -> int:
+        """The position from which on is read the next time."""
+        return self._followed.first if self._at is None else self._at
 
     def look(self) -> tuple[list[Message], bool]:
         """What has come since, and whether there is more at once. Nothing is lost where it raises."""

@@ -30,6 +30,9 @@ _TEXTS = {"text", "character varying", "character"}
 # What PostgreSQL may be asked about at all; it then has the last word.
 _NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?$"
 _TIME = r"^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?"
+# The end of a day, as PostgreSQL writes it, is a time, but no moment of a day; old zones had seconds.
+_TIME_OF_DAY = f"^({_TIME[1:]}|24:00:00)"
+_ZONE = "(Z|[+-][0-9]{2}(:?[0-5][0-9](:?[0-5][0-9])?)?)"
 
 
 def _ranges() -> dict[str, str]:
@@ -53,8 +56,8 @@ def _ranges() -> dict[str, str]:
 _PATTERNS = {
     "real": _NUMBER,
     "double precision": _NUMBER,
-    "time without time zone": _TIME + "$",
-    "time with time zone": _TIME + r"(Z|[+-][0-9]{2}(:?[0-5][0-9])?)$",
+    "time without time zone": _TIME_OF_DAY + "$",
+    "time with time zone": f"{_TIME_OF_DAY}{_ZONE}$",
     **_ranges(),
     "bytea": r"^\\x([0-9a-fA-F]{2})*$",
     "oid": r"^(0|[1-9][0-9]{0,9})$",
@@ -91,11 +94,13 @@ class ColumnType:
         name: as PostgreSQL's format_type gives it, without a length; of a domain, what it is made of.
         element: of an array, the type of its elements, likewise; else the same.
         is_text: whether that is a type of texts of which every text is one, such as text, or citext.
+        rounded: SQL that rounds a value {} to the digits that the column keeps; None where it keeps all.
     """
 
     name: str
     element: str
     is_text: bool
+    rounded: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +170,8 @@ def cast(type_: ColumnType, name: str) -> Cast:
     body = sql.SQL(_BODY).format(guard=guard, made=made).as_string()
     definition = sql.SQL(
         "CREATE OR REPLACE FUNCTION {}(value text) RETURNS {} LANGUAGE plpgsql STABLE "
-        "SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS {}"
+        "SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'"
+        " SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres' AS {}"
     ).format(own, sql.SQL(type_name), sql.Literal(body))
     return Cast(type_name, own, definition)
 

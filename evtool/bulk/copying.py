@@ -28,7 +28,8 @@ Listener = Callable[[str, int], None]
 
 # The columns that take a value, with their types; nothing for a table that isn't there or takes no records.
 _COLUMNS = """
-    SELECT a.attname, format_type(a.atttypid, NULL), a.attgenerated <> ''
+    SELECT a.attname, format_type(a.atttypid, NULL), a.attgenerated <> '', a.atttypmod,
+           format_type(a.atttypid, a.atttypmod)
       FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE n.nspname = %(schema)s AND c.relname = %(table)s AND a.attnum > 0 AND NOT a.attisdropped
        AND c.relkind IN ('r', 'p', 'f')
@@ -116,8 +117,10 @@ def copy_tables(
             source.check(planned)
         references: list[_Reference] = []
         with _judged(references), target.transaction():
-            # all texts in one form, on both sides
+            # all texts in one form, on both sides; but what the target's triggers and CHECKs say of times is its own
+            zone = target.execute("SELECT current_setting('timezone')").fetchone()
             target.execute(SETTINGS)
+            target.execute("SELECT set_config('timezone', %s, true)", zone)
             _require_tables(source, target, plans)
             found = target.execute(_REFERENCES, {"tables": list(plans)}).fetchall()
             references += (_Reference(*row) for row in found)
@@ -165,9 +168,43 @@ def _plans(source: PostgresSource, names: Sequence[str], where: Sequence[Conditi
     }
 
 
-def _written(rows: Callable[[str, dict[str, Any]], list[tuple[Any, ...]]], table: Table) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class _Type:
+    name: str
+    modifier: int
+    shown: str
+
+    def holds(self, other: _Type) -> bool:
+        """Whether a column of this type takes all values of one of another, and changes none."""
+        if self.name != other.name:
+            return False
+        if self.modifier in {other.modifier, -1}:
+            return True
+        if other.modifier == -1:
+            return False
+        if self.name == "numeric":
+            # eleven bits of scale, which may be negative, and the precision
+            (digits, scale), (given, other_scale) = (
+                ((one - 4) >> 16, ((one - 4 & 2047) ^ 1024) - 1024) for one in (self.modifier, other.modifier)
+            )
+            return scale >= other_scale and digits - scale >= given - other_scale
+        return self.name in _WIDER and self.modifier > other.modifier
+
+
+# Types of which more is wider. `character` would get spaces, and `bit` must be as long as it is.
+_WIDER = {
+    "character varying",
+    "bit varying",
+    *(f"{one} {two} time zone" for one in ("time", "timestamp") for two in ("with", "without")),
+}
+
+
+def _written(rows: Callable[[str, dict[str, Any]], list[tuple[Any, ...]]], table: Table) -> dict[str, _Type]:
     """The columns of a table that take a value, with their types; none where there is no such table."""
-    return {name: type_name for name, type_name, computed in rows(_COLUMNS, _place(table)) if not computed}
+    found = rows(_COLUMNS, _place(table))
+    return {
+        name: _Type(type_name, modifier, shown) for name, type_name, computed, modifier, shown in found if not computed
+    }
 
 
 def _require_tables(source: PostgresSource, target: Connection, plans: Mapping[str, Plan]) -> None:
@@ -182,9 +219,9 @@ def _require_tables(source: PostgresSource, target: Connection, plans: Mapping[s
         for column, type_name in given.items():
             if column not in types:
                 raise InvalidArgument(f'{name} of the target has no column "{column}" to be written', hint=_MIGRATE)
-            if types[column] != type_name:
+            if not types[column].holds(type_name):
                 raise InvalidArgument(
-                    f'"{column}" of {name} is {type_name} in the source and {types[column]} in the target',
+                    f'"{column}" of {name} is {type_name.shown} in the source and {types[column].shown} in the target',
                     hint=_MIGRATE,
                 )
 
@@ -238,8 +275,12 @@ def _move_sequences(target: Connection, table: Table) -> None:
     for column, sequence in target.execute(_SEQUENCES, _place(table)).fetchall():
         target.execute(
             sql.SQL(
-                "SELECT setval({0}::regclass, top) FROM (SELECT max({1}) AS top FROM {2}) AS came, {3} AS own"
-                " WHERE top > own.last_value OR (top = own.last_value AND NOT own.is_called)"
+                "SELECT setval({0}::regclass, furthest) FROM {3} AS own, (SELECT seqincrement > 0 AS rises,"
+                " CASE WHEN seqincrement > 0 THEN (SELECT max({1}) FROM {2})"
+                " ELSE (SELECT min({1}) FROM {2}) END AS furthest"
+                " FROM pg_sequence WHERE seqrelid = {0}::regclass) AS came"
+                " WHERE CASE WHEN rises THEN furthest > own.last_value ELSE furthest < own.last_value END"
+                " OR (furthest = own.last_value AND NOT own.is_called)"
             ).format(sql.Literal(sequence), sql.Identifier(column), _identifier(table), sql.SQL(sequence))
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ class BulkExportSummary:
 def export_file(
     dsn: str,
     what: Resource | str,
-    path: str = files.STANDARD,
+    path: str | os.PathLike[str] = files.STANDARD,
     selection: BulkSelection | None = None,
     *,
     format: Format = Format.NDJSON,
@@ -93,16 +94,23 @@ def export_file(
         progress: told after every thousand records.
 
     Raises:
-        InvalidArgument: there is no such table or field, or a value is none of its field's type.
+        InvalidArgument: there is no such table or field, a value is none of its field's type, or the file is the
+            database itself.
         StoreUnreachable: the database isn't there, or went away.
         FileError: there is not enough space, the file can't be written, or zstd is not installed.
     """
     if batch < 1:
         raise InvalidArgument(f"a batch has at least one record, not {batch}", hint=f"the default is {BATCH}")
+    if not isinstance(format, Format):
+        raise InvalidArgument(f"{format!r:.60} is no format", hint="take evtool.bulk.writers.Format")
+    path = os.fspath(path)
     compression = by_suffix(path) if compression is None else compression
     beside = manifest.path_of(path) if files.is_regular(path) else None
     request = Request(what) if isinstance(what, str) else _request(what)
     with open_source(dsn, schema=schema) as source:
+        for output in (path, *((str(beside),) if beside is not None else ())):
+            if source.file is not None and files.is_read_as(str(source.file), output):
+                raise InvalidArgument(f"{output} is the database that is exported", hint="give the output another name")
         planned = plan(source.table(request), selection or BulkSelection())
         source.check(planned)
         estimate = source.estimate(planned, format)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import psycopg
@@ -19,6 +20,7 @@ from evtool.bulk.catalog import from_catalog
 from evtool.bulk.framing import Format, Framer, Rejoined, detect, open_framer
 from evtool.bulk.ledger import Ledger, Place, Span, open_import
 from evtool.bulk.loading import Loader, Outcome, Reject
+from evtool.bulk.opening import Source
 from evtool.bulk.records import Record, content
 from evtool.bulk.reports import ImportReport
 from evtool.bulk.resource import Resource
@@ -70,6 +72,19 @@ class ImportOptions:
     columns: tuple[str, ...] | None = None
     ignore_unknown: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuses what makes no sense.
+
+        Raises:
+            InvalidArgument: a batch without records, fewer than no rejects, or a format that is none.
+        """
+        if self.batch < 1:
+            raise InvalidArgument("a batch has at least one record", hint=f"the default is {BATCH}")
+        if (self.max_rejects or 0) < 0 or (self.max_percent or 0) < 0:
+            raise InvalidArgument("fewer than no rejects can't be allowed", hint="0 stops at the first one")
+        if self.format is not None and not isinstance(self.format, Format):
+            raise InvalidArgument(f"{self.format!r:.60} is no format", hint="take evtool.bulk.framing.Format")
+
 
 @dataclass(frozen=True, slots=True)
 class ImportProgress:
@@ -93,25 +108,12 @@ class ImportProgress:
 Listener = Callable[[ImportProgress], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Files of one resource.
-
-    Attributes:
-        resource: with its schema.
-        paths: of the files, or their http(s) URLs; `-` is standard input.
-    """
-
-    resource: Resource
-    paths: tuple[str, ...]
-
-
 def import_files(
     dsn: str | None,
-    sources: Sequence[Source],
+    sources: Iterable[Source],
     options: ImportOptions | None = None,
     *,
-    reject_file: str | None = None,
+    reject_file: str | os.PathLike[str] | None = None,
     progress: Listener = lambda _: None,
     on_report: Callable[[list[ImportReport]], None] = lambda _: None,
 ) -> list[ImportReport]:
@@ -134,7 +136,7 @@ def import_files(
         A report for each resource, in the order of the imports.
 
     Raises:
-        InvalidArgument: an option that makes no sense, or a resource that doesn't fit its table.
+        InvalidArgument: a resource that doesn't fit its table, or rejects that would be written over an imported file.
         ImportRefused: a file whose beginning can't be read.
         InputDiffers: a file was changed since its import was interrupted.
         TooManyRejects: more were refused than allowed; `reports` of the error tells all, in an atomic import of what
@@ -142,12 +144,13 @@ def import_files(
         StoreError: the server could not do what was asked; the same call goes on later.
     """
     options = options or ImportOptions()
-    if options.batch < 1:
-        raise InvalidArgument("a batch has at least one record", hint=f"the default is {BATCH}")
+    ordered = ordering.ordered(list(sources), lambda source: source.resource)
+    if reject_file is not None:
+        reject_file = os.fspath(reject_file)
+        reports.check_reject_file(reject_file, [(one.resource, one.paths) for one in ordered])
     with translated(), contextlib.closing(Connector(server_dsn(settings.dsn(dsn))).open()) as connection:
         installing.install(connection)
         journey = _Journey(connection, options, progress)
-        ordered = ordering.ordered(sources, lambda source: source.resource)
         done = journey.run_whole(ordered, reject_file)
         # what is said of a transaction is said when it is over
         on_report(done.reports)

@@ -140,6 +140,10 @@ class Judgement:
         if column.required and self.casts[column.name].plain:
             # what is missing breaks no rule besides
             value = sql.SQL("CASE WHEN NOT {} THEN {} END").format(self._is_missing(column), value)
+        rounded = self._target.types[column.name].rounded
+        if rounded is not None:
+            # keys, references and rules are of what the table will have
+            value = sql.SQL(rounded).format(value)
         if column.default is None:
             return sql.SQL("{} AS {}").format(value, name)
         default = sql.SQL("({})").format(sql.SQL(column.default))
@@ -304,12 +308,16 @@ class Judgement:
     def _no_parent(self, reference: Reference) -> _Sql:
         known = [sql.SQL("{} IS NOT NULL").format(sql.Identifier("record", name)) for name in reference.columns]
         same = [
-            sql.SQL("p.{} = {}").format(sql.Identifier(target), sql.Identifier("record", name))
+            sql.SQL("p.{} = {}").format(sql.Identifier(target), self._compared(name, sql.Identifier("record", name)))
             for name, target in zip(reference.columns, reference.targets, strict=True)
         ]
         return sql.SQL("{} AND (SELECT true FROM {} AS p WHERE {} LIMIT 1) IS NULL").format(
             sql.SQL(" AND ").join(known), self._parent(reference), sql.SQL(" AND ").join(same)
         )
+
+    def _compared(self, name: str, value: _Sql) -> _Sql:
+        """A value as it is compared with a column: `character` passes over spaces at the end."""
+        return sql.SQL("{}::bpchar").format(value) if self._target.types[name].name == "character" else value
 
     def _number_of(self, unique: Unique) -> int:
         # the checks of keys are the last ones, in the keys' order

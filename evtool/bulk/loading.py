@@ -29,6 +29,9 @@ from evtool.stores.postgres.connection import Connection
 OWN = "_evtool_"
 """What the names of an import's own columns begin with."""
 
+# No table, rule or default is to blame for these.
+NOT_OF_A_RESOURCE = {*NOT_OF_A_RECORD} - {"42P01"}
+
 # For batches of one transaction; others find the tables empty. Truncating makes the server plan all statements anew,
 # which takes as long as a third of a batch; deleting leaves dead rows, which every look at the tables has to pass.
 _EMPTIED_EVERY = 16
@@ -117,14 +120,21 @@ class Loader:
         self._truncated = sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(tables))
         self._emptied = sql.SQL("; ").join(sql.SQL("DELETE FROM {}").format(table) for table in tables)
         with connection.transaction():
-            for statement in self._statements.setup():
-                connection.execute(statement)
             try:
+                for statement in self._statements.setup():
+                    connection.execute(statement)
                 # nothing is staged: this only has the server read what the resource says
                 connection.execute(self._statements.load, (False,))
-            except psycopg.errors.InsufficientPrivilege:
-                raise
             except psycopg.Error as error:
+                state = error.sqlstate or "08"
+                if state in NOT_OF_A_RESOURCE or state[:2] in NOT_OF_A_RESOURCE:
+                    raise
+                if state[:2] == "54":
+                    # two columns of each are put beside it
+                    raise InvalidResource(
+                        f"{resource.schema}.{resource.table} has too many columns: {error.diag.message_primary}",
+                        hint="evtool imports tables of some 800 columns",
+                    ) from error
                 raise InvalidResource(
                     f"{resource.name} fails on {resource.schema}.{resource.table}: {error.diag.message_primary}",
                     hint="check the rules, defaults and references of the resource",
@@ -203,7 +213,7 @@ class Loader:
         return Outcome(*map(int, counts))
 
     def raise_sequences(self) -> None:
-        """Moves the sequences of the columns that the file has above what came, so that the next record finds room.
+        """Moves the sequences of the columns that the file has beyond what came, so that the next record finds room.
 
         A sequence that the role may not set stays as it is.
         """
@@ -215,10 +225,15 @@ class Loader:
             if row and row[0]:
                 self._connection.execute(
                     sql.SQL(
-                        "SELECT setval({sequence}::regclass, greatest)"
-                        " FROM (SELECT max({column}) AS greatest FROM {table})"
-                        " AS t WHERE greatest > (SELECT COALESCE(last_value, 0) FROM pg_sequences"
-                        " WHERE format('%I.%I', schemaname, sequencename)::regclass = {sequence}::regclass)"
+                        "SELECT setval({sequence}::regclass, furthest)"
+                        " FROM (SELECT seqincrement > 0 AS rises, seqstart - seqincrement AS before,"
+                        " CASE WHEN seqincrement > 0 THEN (SELECT max({column}) FROM {table})"
+                        " ELSE (SELECT min({column}) FROM {table}) END AS furthest, "
+                        " CASE WHEN has_sequence_privilege({sequence}, 'SELECT, USAGE')"
+                        " THEN pg_sequence_last_value({sequence}::regclass) END AS last"
+                        " FROM pg_sequence WHERE seqrelid = {sequence}::regclass) AS t"
+                        " WHERE CASE WHEN rises THEN furthest > COALESCE(last, before)"
+                        " ELSE furthest < COALESCE(last, before) END"
                     ).format(sequence=sql.Literal(row[0]), column=sql.Identifier(column), table=self._statements.table)
                 )
 
@@ -229,7 +244,15 @@ class Loader:
 
 _COLUMNS = f"""
     SELECT a.attname, format_type(base.type, NULL), format_type(element.type, NULL),
-      t.typcategory = 'S' AND t.typtype = 'b' AND t.oid <> 'name'::regtype
+      t.typcategory = 'S' AND t.typtype = 'b' AND t.oid <> 'name'::regtype,
+      CASE
+        WHEN base.type = 'numeric'::regtype AND base.modifier >= 4
+          -- eleven bits of it, and it may be negative
+          THEN format('round({{}}, %%s)', (((base.modifier - 4) & 2047) # 1024) - 1024)
+        WHEN base.type IN ('timestamp'::regtype, 'timestamptz'::regtype, 'time'::regtype, 'timetz'::regtype)
+          AND base.modifier BETWEEN 0 AND 5
+          THEN format('({{}})::%%s', format_type(base.type, base.modifier))
+      END
     FROM pg_attribute a CROSS JOIN {BASE} CROSS JOIN {ELEMENT} JOIN pg_type t ON t.oid = element.type
     WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
 """

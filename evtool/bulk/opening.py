@@ -4,16 +4,37 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from evtool import files
+from evtool.bulk.resource import Resource
 from evtool.errors import SourceUnreachable
 
 _NO_LIMIT = 1 << 62
 _SECONDS = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Source:
+    """Files of one resource.
+
+    Attributes:
+        resource: with its schema.
+        paths: of the files, or their http(s) URLs; `-` is standard input.
+    """
+
+    resource: Resource
+    paths: tuple[str, ...]
+
+    def __init__(self, resource: Resource, paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> None:
+        """Takes one path, or several."""
+        several = (paths,) if isinstance(paths, str | os.PathLike) else paths
+        object.__setattr__(self, "resource", resource)
+        object.__setattr__(self, "paths", tuple(map(os.fspath, several)))
 
 
 def is_url(source: str) -> bool:

@@ -23,6 +23,7 @@ from evtool.bulk.loading import Outcome, Reject
 from evtool.bulk.records import FAULTS
 from evtool.bulk.resource import Resource
 from evtool.compression import by_suffix, without_suffix
+from evtool.errors import InvalidArgument
 from evtool.pumping import Pump
 
 
@@ -109,6 +110,30 @@ def path_of(reject_file: str, resource: Resource | None) -> str:
         return reject_file
     path = Path(reject_file)
     return str(path.with_name(f"{path.stem}.{resource.name}{path.suffix}"))
+
+
+def check_reject_file(reject_file: str, sources: Sequence[tuple[Resource, Sequence[str]]]) -> None:
+    """Refuses rejects that would take the place of what is imported, which is then nowhere any more.
+
+    Args:
+        reject_file: where the rejects are to go.
+        sources: the resources of an import, and the paths of their files.
+
+    Raises:
+        InvalidArgument: it is one of those files, or would be written twice.
+    """
+    targets = [path_of(reject_file, resource if len(sources) > 1 else None) for resource, _ in sources]
+    if len({*targets}) < len(targets) and reject_file != files.STANDARD:
+        raise InvalidArgument(
+            "two sources of one resource would share a file of rejects", hint="give one source all of their paths"
+        )
+    for target in targets:
+        for path in (path for _, paths in sources for path in paths):
+            if files.is_read_as(path, target):
+                name = "standard input" if path == files.STANDARD else path
+                raise InvalidArgument(
+                    f"the rejects would be written over {name}, which is imported", hint="give them another name"
+                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,8 +150,9 @@ class Statements(Placement):
             # The plans are made when the tables may still be empty, and kept while they grow: every look into a table
             # must go by its index from the start. Compiling such plans would take longer than running them.
             " SET enable_seqscan = off SET jit = off"
-            # What a role may have these set to must not decide what a value means.
-            " SET timezone = 'UTC' SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres' AS {}"
+            # What the role has set for its other programs holds for defaults, CHECKs and triggers: what a value means,
+            # the functions of `casting` say, whatever is set.
+            " AS {}"
         ).format(self._function, sql.Literal(self._body()))
         yield sql.SQL("SET LOCAL search_path = pg_catalog, pg_temp").format()
 
@@ -199,7 +200,7 @@ class Statements(Placement):
         names = [sql.Identifier(f"k{number}") for number in range(len(reference.columns))]
         plain = sql.Identifier("s", "_evtool_plain")
         casts = [
-            sql.SQL("{} AS {}").format(self.casts[column].of(sql.Identifier("s", column), plain), name)
+            sql.SQL("{} AS {}").format(self._read(column, plain), name)
             for column, name in zip(reference.columns, names, strict=True)
         ]
         same = [
@@ -217,6 +218,12 @@ class Statements(Placement):
             parent=self._parent(reference),
             same=sql.SQL(" AND ").join(same),
         )
+
+    def _read(self, column: str, plain: _Sql) -> _Sql:
+        """The value of a staged text, as it is compared with a parent's."""
+        value = self.casts[column].of(sql.Identifier("s", column), plain)
+        rounded = self._target.types[column].rounded
+        return self._compared(column, value if rounded is None else sql.SQL(rounded).format(value))
 
     def _raw(self) -> _Sql:
         if self._typed:

@@ -9,7 +9,7 @@ import click
 
 from evtool import settings
 from evtool.cli import exits, options, output
-from evtool.cli.options import open_store
+from evtool.cli.options import not_empty, open_store
 from evtool.cli.selecting import selection_options
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ _DSN = "[env: EVTOOL_DSN, else the PG* variables]"
 
 
 @click.command()
-@click.option("--from", "source_dsn", metavar="DSN", help=f"The database to copy from. {_DSN}")
-@click.option("--to", "target_dsn", metavar="DSN", help=f"The database to copy to. {_DSN}")
+@click.option("--from", "source_dsn", metavar="DSN", callback=not_empty, help=f"The database to copy from. {_DSN}")
+@click.option("--to", "target_dsn", metavar="DSN", callback=not_empty, help=f"The database to copy to. {_DSN}")
 @click.option("-n", "--namespace", metavar="NAME", help="The namespace on both sides. [default: message_store]")
 @click.option("--from-namespace", metavar="NAME", help="The namespace to copy from, where they differ.")
 @click.option("--to-namespace", metavar="NAME", help="The namespace to copy to, where they differ.")
@@ -64,7 +64,7 @@ def copy(
       evtool copy --from-namespace orders --to-namespace debug --force --yes
     """
     if (source_dsn, target_dsn) == (None, None) and from_namespace == to_namespace:
-        raise click.UsageError("Give --from DSN or --to DSN, or --from-namespace and --to-namespace.")
+        raise click.UsageError("Give --from DSN or --to DSN, or two namespaces: --from-namespace and --to-namespace.")
     if yes and not force:
         raise click.UsageError("--yes goes with --force.")
     asks = force and not yes and not dry_run

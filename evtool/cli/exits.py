@@ -139,6 +139,9 @@ def _run(command: click.Command) -> int:
         _show_other("FAILED", error.format_message(), error.format_message())
         return FAILED
     except (KeyboardInterrupt, click.Abort):
+        if sys.stderr.isatty() and not output.wants_json_events():
+            # behind the ^C that the terminal shows
+            click.echo(err=True)
         what = "interrupted" if _ended_by == signal.SIGINT else f"ended by {_ended_by.name}"
         what = f"{what}; {_left_behind}" if _left_behind else what
         _show_other("INTERRUPTED", what, what)

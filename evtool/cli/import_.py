@@ -114,6 +114,8 @@ def _compare(path: str, count: int) -> None:
 def _check(path: str, *, force: bool, yes: bool, dry_run: bool, in_batches: bool) -> None:
     if path == "-" and (sys.stdin is None or options.can_ask()):
         raise click.UsageError("Give a file with -i FILE, or pipe one in.")
+    if path.endswith(".manifest.json"):
+        raise click.UsageError(f"{path} is a manifest, which tells of an export: import the file beside it.")
     for given, name in ((force, "--force"), (dry_run, "--dry-run")):
         if given and in_batches:
             raise click.UsageError(f"{name} is one transaction: leave out --batch-size and --resume.")

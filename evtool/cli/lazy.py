@@ -23,6 +23,17 @@ class LazyGroup(click.Group):
         super().__init__(*args, **options)
         self._modules = modules
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command that was named. What interrupts it is said by the caller alone, without click's empty line.
+
+        Raises:
+            click.Abort: it was interrupted.
+        """
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise click.Abort from error
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """The names, in the order of the help."""
         return list(self._modules)

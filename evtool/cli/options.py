@@ -36,8 +36,15 @@ _ENVIRONMENT = "[env: EVTOOL_DSN, else the PG* variables; default: embedded:]"
 _SERVER = "postgresql://user@host/db, libpq's key=value or embedded:"
 
 
+def not_empty(_context: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
+    """Refuses an empty DSN: what is left of "$PROD" where there is no such variable must not be some other database."""
+    if given is not None and not given.strip():
+        raise click.BadParameter("it is empty; leave it out for EVTOOL_DSN, or the PG* variables", param=parameter)
+    return given
+
+
 def _dsn(what: str) -> Callable[[_Command], _Command]:
-    return click.option("--dsn", metavar="DSN", help=f"{what}. {_ENVIRONMENT}")
+    return click.option("--dsn", metavar="DSN", callback=not_empty, help=f"{what}. {_ENVIRONMENT}")
 
 
 _store = _dsn("The store: postgresql://user@host/db, libpq's key=value, embedded:, sqlite:///folder or lmdb:///folder")

@@ -96,7 +96,8 @@ def tail(
     from evtool.following import Followed, follow
 
     followed = Followed(stream, category, correlation, consumer_group_member, consumer_group_size)
-    upto: int | None = None
+    # once it is known from where on
+    after: list[int] = []
     with open_store(dsn, namespace) as store:
         messages = follow(
             store,
@@ -109,18 +110,19 @@ def tail(
             retries=retries,
             tell=lambda text: output.talk(f"evtool: {text}"),
             waiting=_hand_on,
+            begun=after.append,
         )
         try:
             for number, message in enumerate(messages, 1):
                 output.data(ndjson.render(message))
-                upto = followed.position(message)
+                after[:] = [followed.position(message) + 1]
                 if number == limit:
                     break
         except KeyboardInterrupt:
             # that is how it is ended
             exits.when_interrupted("")
-            if upto is not None:
-                output.talk(f"evtool: to go on from here: --position {upto + 1}")
+            for upto in after:
+                output.talk(f"evtool: to go on from here: --position {upto}")
             raise
         finally:
             messages.close()

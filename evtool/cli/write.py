@@ -62,6 +62,7 @@ def write(
             body = source.read()
     with open_store(dsn, namespace) as store:
         position = store.write_message(id_, stream, type or "", body, metadata, expected_version)
+    _note(stream)
     _tell([position])
 
 
@@ -72,7 +73,16 @@ def _write_batch(stream: str, path: str, expected_version: int | None, dsn: str 
         messages = list(ndjson.read_new(source))
     with open_store(dsn, namespace) as store:
         positions = store.write_messages(stream, messages, expected_version)
+    _note(stream)
     _tell(positions)
+
+
+def _note(stream: str) -> None:
+    """Message DB takes a name without a hyphen, and reads it as a category's only."""
+    from evtool.names import is_category
+
+    if is_category(stream):
+        output.note(f'"{stream}" has no hyphen: it is read as a category, --category, and by no stream\'s name')
 
 
 def _tell(positions: Sequence[int]) -> None:

@@ -76,7 +76,10 @@ def evtool_dsn(_evtool_databases: Databases) -> str:
 @pytest.fixture
 def evtool_namespace(_evtool_databases: Databases, request: pytest.FixtureRequest) -> Iterator[str]:
     """The name of a namespace of this test's own, with the messages of the files in its marker `evtool_events`."""
-    files = [_find(request, name) for marker in request.node.iter_markers(_MARKER) for name in reversed(marker.args)]
+    markers = [*request.node.iter_markers(_MARKER)]
+    if any(not marker.args or marker.kwargs for marker in markers):
+        raise pytest.UsageError(f'{_MARKER} names no file; write @pytest.mark.{_MARKER}("tests/slice.ndjson")')
+    files = [_find(request, name) for marker in markers for name in reversed(marker.args)]
     # the outermost marker first: those of the module or the class are what the function adds to
     with _evtool_databases.namespace(tuple(reversed(files))) as name:
         yield name

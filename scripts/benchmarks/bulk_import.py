@@ -17,7 +17,8 @@ from psycopg import sql
 
 import evtool
 from evtool.bulk import installing
-from evtool.bulk.importing import Source, import_files
+from evtool.bulk.importing import import_files
+from evtool.bulk.opening import Source
 from evtool.bulk.resource import find
 from evtool.stores.postgres.connection import Connector
 

@@ -3,7 +3,10 @@
 WITH locked AS (
   SELECT l.pid, l.virtualtransaction, array_agg(DISTINCT n.schema_name ORDER BY n.schema_name) AS schemas
   FROM evtool.namespaces AS n
-    JOIN pg_locks AS l ON l.relation = to_regclass(format('%I.messages', n.schema_name)) AND l.locktype = 'relation'
+    -- by the catalog, which everybody may read: a name of a schema that one may not use is an error
+    JOIN pg_namespace AS s ON s.nspname = n.schema_name
+    JOIN pg_class AS c ON c.relnamespace = s.oid AND c.relname = 'messages'
+    JOIN pg_locks AS l ON l.relation = c.oid AND l.locktype = 'relation'
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
   WHERE l.granted AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
   GROUP BY l.pid, l.virtualtransaction

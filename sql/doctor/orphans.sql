@@ -2,8 +2,9 @@
 -- registered, 'behaviour' for a row of functions without a namespace.
 SELECT 'schema', n.nspname::text
 FROM pg_namespace AS n
-WHERE to_regclass(format('%I.messages', n.nspname)) IS NOT NULL
-  AND to_regclass(format('%I.evtool_version', n.nspname)) IS NOT NULL
+-- by the catalog, which everybody may read: a name of a schema that one may not use is an error
+WHERE EXISTS (SELECT FROM pg_class WHERE relnamespace = n.oid AND relname = 'messages')
+  AND EXISTS (SELECT FROM pg_class WHERE relnamespace = n.oid AND relname = 'evtool_version')
   AND NOT EXISTS (SELECT FROM evtool.namespaces WHERE schema_name = n.nspname)
 UNION ALL
 SELECT 'behaviour', b.schema_name

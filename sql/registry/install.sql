@@ -2,6 +2,9 @@
 -- sql/namespace/install.sql includes it, inside its transaction; alone: psql -1 -f sql/registry/install.sql
 \set ON_ERROR_STOP on
 \ir version.sql
+-- outside a transaction this sets nothing, and half of the registry would land elsewhere: it ends here instead
+SET LOCAL search_path = pg_catalog, pg_temp;
+SELECT 1 / (current_setting('search_path') = 'pg_catalog, pg_temp')::int AS run_psql_with_the_option_1 \gset
 SELECT pg_advisory_xact_lock(hashtext('evtool'), 0) AS locked \gset
 SELECT to_regnamespace('evtool') IS NULL AS registry_is_new \gset
 \if :registry_is_new

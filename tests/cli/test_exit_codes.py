@@ -203,3 +203,42 @@ def test_a_programs_errors_have_the_exit_code_of_their_class() -> None:
     for code in ("POSITION_EXISTS", "ID_EXISTS", "STREAM_POSITION_EXISTS"):
         assert exits.code_of(ImportRefused(code, "x")) == 4
     assert exits.code_of(ImportRefused("INVALID_JSON", "x")) == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "streams --dsn",
+        "bulk jobs --dsn",
+        "bulk export users --dsn",
+        "copy --from embedded: --to",
+        "copy --to embedded: --from",
+        "bulk copy users --from",
+    ],
+)
+@pytest.mark.parametrize("empty", ["", " "])
+def test_an_empty_dsn_is_a_slip(command: str, empty: str) -> None:
+    """What is left of "$PROD" where there is no such variable is refused, whatever else the environment names."""
+    done = Cli("embedded:")(*command.split(), empty)
+    assert done.code == 2
+    assert "it is empty" in done.err
+
+
+def test_a_manifest_is_no_export(tmp_path: Path) -> None:
+    """Who completes one name too many in a shell is told so."""
+    path = tmp_path / "all.ndjson.gz.manifest.json"
+    path.write_text("{}")
+    done = Cli(f"sqlite://{tmp_path}/store")("import", "-i", path)
+    assert done.code == 2
+    assert "import the file beside it" in done.err
+
+
+def test_a_name_without_a_hyphen_is_told_to_be_a_categorys(tmp_path: Path) -> None:
+    """Message DB takes it, and reads it as a category only: who writes to it learns that at once."""
+    cli = Cli(f"sqlite://{tmp_path}/store")
+    cli("migrate").ok()
+    done = cli("write", "account", "Opened").ok()
+    assert done.out == "0\n"
+    assert '"account" has no hyphen' in done.err
+    assert "hyphen" not in cli("write", "account-1", "Opened").ok().err
+    assert len(cli("read", "--category", "account").ok().out.splitlines()) == 2

@@ -295,3 +295,22 @@ def test_notifications_are_their_owners_and_wait_for_no_writer_for_long(
         admin.execute(sql.SQL("CREATE ROLE {} LOGIN IN ROLE message_store_writer").format(sql.Identifier(role)))
     done = cli("ns", "notify", "message_store", "--on", PGOPTIONS=f"-c role={role}")
     assert_one_line(done, 1, "PERMISSION_DENIED", "owner")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "position"),
+    [(["--category", "nobody", "--lines", "0"], 1), (["--lines", "0"], 4), (["account-1", "--position", "7"], 7)],
+)
+def test_who_saw_nothing_come_can_go_on_too(address: str, start: Started, arguments: list[str], position: int) -> None:
+    """Interrupted before a message came, it tells from where on one would have been printed."""
+    said = ""
+    for attempt in range(1, 20):
+        # it has to have looked once, which nothing outside tells: it is given more time until it has
+        process = start(address, *arguments)
+        time.sleep(attempt * 0.3)
+        process.send_signal(signal.SIGINT)
+        code, said = _ended(process)
+        if "to go on from here" in said:
+            break
+    assert code == 130
+    assert said == f"evtool: to go on from here: --position {position}\nevtool: interrupted\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -12,6 +13,7 @@ from psycopg import sql
 import evtool
 from evtool import migrating
 from evtool.errors import NamespaceRefused, PermissionDenied
+from evtool.stores.postgres import PostgresStore
 from evtool.testing.servers import DatabaseServer
 
 ROLES = ("message_store", "message_store_reader", "message_store_writer", "evtool_reader")
@@ -216,3 +218,45 @@ def test_a_foreign_schema_evtool_is_refused(empty_dsn: str, admin: psycopg.Conne
     query = "SELECT array_agg(relname::text) FROM pg_class WHERE relnamespace = 'evtool'::regnamespace"
     assert admin.execute(query).fetchone() == (["theirs"],)
     assert admin.execute("SELECT to_regnamespace('message_store')").fetchone() == (None,)
+
+
+def test_an_owner_in_pg_monitor_sees_all_that_the_doctor_sees(
+    without_roles: None,
+    empty_dsn: str,
+    owner: str,
+    as_role: Callable[[str, str], str],
+    admin: psycopg.Connection,
+) -> None:
+    """Whatever private schemas others have: nothing is passed over, and what the registry lacks is found."""
+    admin.execute(sql.SQL("GRANT pg_monitor TO {}").format(sql.Identifier(owner)))
+    for one in ("SCHEMA private", "TABLE private.messages ()", "SEQUENCE private.numbers"):
+        admin.execute(f"CREATE {one}")
+    with PostgresStore(as_role(empty_dsn, owner)) as store:
+        store.migrate()
+        assert store.administration().diagnose(None, timedelta(0)).unseen == ()
+        admin.execute("DELETE FROM evtool.namespaces")
+        diagnosis = store.administration().diagnose(None, timedelta(0))
+    assert "orphan-schema" in {one.code for one in diagnosis.findings}
+    assert diagnosis.unseen == ()
+
+
+def test_what_a_namespace_takes_is_named(
+    empty_dsn: str, owner: str, as_role: Callable[[str, str], str], admin: psycopg.Connection
+) -> None:
+    """Who may not make or remove a namespace is told the membership that it takes, with the command that gives it."""
+    guest = f"guest of {admin.info.dbname}"
+    admin.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(guest)))
+    admin.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(*map(sql.Identifier, (admin.info.dbname, guest))))
+    with evtool.connect(as_role(empty_dsn, owner)) as store, evtool.connect(as_role(empty_dsn, guest)) as theirs:
+        store.migrate()
+        store.create_namespace("orders", "of_orders")
+        for what, call in (
+            ("made", lambda: theirs.create_namespace("mine")),
+            ("removed", lambda: theirs.delete_namespace("orders")),
+        ):
+            admin.execute(sql.SQL("GRANT USAGE ON SCHEMA evtool TO {}").format(sql.Identifier(guest)))
+            admin.execute(sql.SQL("GRANT SELECT ON evtool.namespaces TO {}").format(sql.Identifier(guest)))
+            with pytest.raises(PermissionDenied, match=f"can't be {what}") as caught:
+                call()
+            assert f'GRANT "{owner}" TO "{guest}"' in (caught.value.hint or "")
+        assert [one.name for one in store.list_namespaces()] == ["message_store", "orders"]

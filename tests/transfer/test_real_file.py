@@ -204,8 +204,8 @@ def test_an_interruption_is_an_event(cli: Cli) -> None:
     process.stdin.flush()
     assert "imported" in json.loads(process.stderr.readline())
     process.send_signal(signal.SIGTERM)
-    last = process.communicate()[1].splitlines()[-1]
-    assert (process.returncode, json.loads(last)["error"]) == (143, "INTERRUPTED")
+    events = [json.loads(line) for line in process.communicate()[1].splitlines()]
+    assert (process.returncode, events[-1]["error"]) == (143, "INTERRUPTED")
 
 
 def test_progress_can_be_silent(cli: Cli) -> None:

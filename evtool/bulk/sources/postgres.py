@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -37,7 +38,7 @@ saves."""
 
 # The name as it is, or as SQL would quote it, else in small letters, with its schema or in the given one.
 _FIND = """
-    SELECT c.oid, n.nspname, c.relname
+    SELECT c.oid, n.nspname, c.relname, c.relkind = 'r'
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
       CROSS JOIN LATERAL (VALUES (%(name)s::text, 1), (lower(%(name)s::text), 2)) AS given (name, rank)
      WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
@@ -107,6 +108,8 @@ _PER_CELL = 4
 
 class PostgresSource:
     """A connection in a read-only transaction that sees one snapshot. Use it in `with`."""
+
+    file: Path | None = None
 
     def __init__(self, dsn: str, *, schema: str = "public") -> None:
         """Connects, and takes the snapshot.
@@ -268,7 +271,8 @@ class PostgresSource:
         found = self._found[plan.table.name]
         query = sql.SQL("SELECT {} FROM {}{}").format(
             sql.SQL(", ").join(sql.Identifier(column.name) for column in plan.columns),
-            found.identifier,
+            # its heirs' records stay theirs
+            sql.SQL("ONLY {}").format(found.identifier) if found.is_plain else found.identifier,
             queries.where(found, plan),
         )
         copy = sql.SQL("COPY ({}) TO STDOUT (FORMAT text, ENCODING 'UTF8')").format(query)
@@ -285,10 +289,10 @@ class PostgresSource:
         rows = self._connection.execute(_FIND, {"schema": self._schema, "name": name}).fetchall()
         if not rows:
             raise InvalidArgument(
-                f'there is no table "{name}" in the database', hint="name it with its schema: schema.table"
+                f'there is no table "{name}" in the database',
+                hint="say in which schema it is: --schema NAME, or schema.table",
             )
-        oid, schema, table = rows[0]
-        return Found(oid, schema, table)
+        return Found(*rows[0])
 
     def _take_snapshot(self) -> dict[str, Any]:
         row = self._connection.execute(

@@ -28,6 +28,7 @@ class Found:
 
     Attributes:
         oid, schema, table: as the catalog has them.
+        is_plain: whether it is a table, perhaps with heirs, and neither partitioned nor a view.
         name: to be shown.
         identifier: to be put into a query.
         base: the type below the domains of each column.
@@ -36,8 +37,9 @@ class Found:
         compared: whether it has a collation.
     """
 
-    def __init__(self, oid: int, schema: str, table: str) -> None:
+    def __init__(self, oid: int, schema: str, table: str, is_plain: bool) -> None:
         self.oid = oid
+        self.is_plain = is_plain
         self.schema, self.table = schema, table
         self.name = f"{schema}.{table}"
         self.identifier = sql.Identifier(schema, table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -58,6 +59,10 @@ class Estimate:
 
 class Source(Protocol):
     """A database in one snapshot. Use it in `with`."""
+
+    @property
+    def file(self) -> Path | None:
+        """The file that the database is; None where it is a server's."""
 
     def __enter__(self) -> Self: ...
 

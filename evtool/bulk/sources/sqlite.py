@@ -8,6 +8,7 @@ and the result is read through one cursor: pages would sort anew each time.
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -54,10 +55,10 @@ class SQLiteSource:
             StoreUnreachable: the file isn't there or can't be opened.
             StoreError: it is no SQLite database.
         """
-        self._path = _path(dsn)
+        self.file = _path(dsn)
         with translated():
             self._connection = sqlite3.connect(
-                f"file:{quote(str(self._path))}?mode=ro", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
+                f"file:{quote(str(self.file))}?mode=ro", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
             )
         try:
             with translated():
@@ -84,7 +85,7 @@ class SQLiteSource:
         """What tells this snapshot from others."""
         return {
             "source": "sqlite",
-            "database": self._path.name,
+            "database": self.file.name,
             "sqlite_version": sqlite3.sqlite_version,
             "schema_version": self._one("PRAGMA schema_version"),
             "pages": self._one("PRAGMA page_count"),
@@ -104,7 +105,7 @@ class SQLiteSource:
         )
         if name is None:
             hint = f"it has {', '.join(sorted(names)[:20])}" if names else "it has no tables"
-            raise InvalidArgument(f'there is no table "{plain}" in {self._path.name}', hint=hint)
+            raise InvalidArgument(f'there is no table "{plain}" in {self.file.name}', hint=hint)
         # 1 is a hidden column of a virtual table
         facts = self._all('SELECT name, type, "notnull", pk FROM pragma_table_xinfo(?) WHERE hidden <> 1', name)
         found = {row[0]: _column(row[0], row[1], request.columns.get(row[0]), never_null=bool(row[2])) for row in facts}
@@ -254,7 +255,8 @@ def _path(dsn: str) -> Path:
     given = dsn.removeprefix("sqlite:").removeprefix("//")
     if not given or "\0" in given or given == ":memory:":
         raise InvalidDsn("the DSN sqlite: names no file", hint="write sqlite:///path/of/a/file")
-    path = Path(given).absolute()
+    # other programs write four slashes before an absolute path
+    path = Path(re.sub("^//+", "/", given)).absolute()
     if path.is_dir():
         raise InvalidDsn(f"{path} is a folder", hint="name the database file in it")
     if not path.exists():

@@ -11,8 +11,21 @@ from evtool.cli.bulk.export_meter import RecordMeter
 
 @click.command()
 @click.argument("tables", metavar="TABLE...", nargs=-1, required=True)
-@click.option("--from", "source", metavar="DSN", required=True, help="Where from: a PostgreSQL server.")
-@click.option("--to", "target", metavar="DSN", help="Where to. [env: EVTOOL_DSN, else the PG* variables]")
+@click.option(
+    "--from",
+    "source",
+    metavar="DSN",
+    required=True,
+    callback=options.not_empty,
+    help="Where from: a PostgreSQL server.",
+)
+@click.option(
+    "--to",
+    "target",
+    metavar="DSN",
+    callback=options.not_empty,
+    help="Where to. [env: EVTOOL_DSN, else the PG* variables]",
+)
 @click.option("--schema", metavar="SCHEMA", default="public", show_default=True, help="Where the tables are.")
 @click.option("--where", metavar="COND", multiple=True, help="table.field=value, !=, <, <=, >, >=; repeat it for AND.")
 @options.progress

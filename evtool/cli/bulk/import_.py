@@ -12,7 +12,8 @@ from evtool.cli import exits, options, output
 from evtool.cli.bulk.export_meter import RecordMeter
 
 if TYPE_CHECKING:
-    from evtool.bulk.importing import ImportProgress, Source
+    from evtool.bulk.importing import ImportProgress
+    from evtool.bulk.opening import Source
     from evtool.bulk.reports import ImportReport
 
 _FORMATS = ["csv", "ndjson", "json"]
@@ -149,7 +150,8 @@ def _groups(what: tuple[str, ...]) -> list[tuple[str | None, list[str]]]:
 def _sources(
     groups: list[tuple[str | None, list[str]]], table: str | None, schema: str, dsn: str | None
 ) -> list[Source]:
-    from evtool.bulk.importing import Source, described
+    from evtool.bulk.importing import described
+    from evtool.bulk.opening import Source
     from evtool.bulk.resource import find
 
     if table is not None:

@@ -115,7 +115,7 @@ def status(job: int, watch: bool, interval: float, json_: bool, dsn: str | None)
             else:
                 for key, value in plain.items():
                     if value is not None and value not in ([], False):
-                        output.data(f"{key.replace('_', ' ') + ':':<18}{value}")
+                        output.data(f"{key.replace('_', ' ') + ':':<18}{_shown(row[key], value)}")
             output.flush()
     return _EXITS.get(row["state"], exits.FAILED) if watch else exits.DONE
 
@@ -160,7 +160,7 @@ def errors(job: int, form: str, dsn: str | None) -> None:
 @options.as_json
 @options.on_server
 def cancel(numbers: tuple[int, ...], json_: bool, dsn: str | None) -> None:
-    """Cancel jobs. One that is at work stops after its batch; what its batches did stays.
+    """Cancel jobs. One that is at work stops after its batch; what its batches did stays. Of several all, or none.
 
     \b
     Example:
@@ -168,8 +168,9 @@ def cancel(numbers: tuple[int, ...], json_: bool, dsn: str | None) -> None:
     """
     from evtool.bulk.jobs.queue import open_queue
 
-    with open_queue(settings.dsn(dsn)) as queue:
-        found = {job: queue.cancel(job).value for job in numbers}
+    # all of them, or none where one can't be
+    with open_queue(settings.dsn(dsn)) as queue, queue.connection.transaction():
+        found = {job: queue.cancel(job).value for job in sorted({*numbers})}
     told = {"processing": "will stop after its batch", "cancelled": "cancelled"}
     _tell(found, {state: told.get(state, f"is over already: {state}") for state in _STATES}, json_=json_)
 
@@ -181,14 +182,17 @@ def cancel(numbers: tuple[int, ...], json_: bool, dsn: str | None) -> None:
 def retry(numbers: tuple[int, ...], json_: bool, dsn: str | None) -> None:
     """Queue jobs again that have failed, were cancelled, or have failed batches. They go on where they stopped.
 
+    Of several all are queued, or none where one can't be.
+
     \b
     Example:
       evtool bulk retry 7
     """
     from evtool.bulk.jobs.queue import open_queue
 
-    with open_queue(settings.dsn(dsn)) as queue:
-        found = {job: queue.retry(job).value for job in numbers}
+    # all of them, or none where one can't be
+    with open_queue(settings.dsn(dsn)) as queue, queue.connection.transaction():
+        found = {job: queue.retry(job).value for job in sorted({*numbers})}
     _tell(found, {"pending": "queued again"}, json_=json_)
 
 
@@ -216,7 +220,7 @@ def purge(older_than: str, states: tuple[str, ...], json_: bool, dsn: str | None
     if json_:
         output.as_json({"purged": count})
     else:
-        output.talk(f"{count} jobs forgotten")
+        output.talk(f"{output.counted(count, 'job')} forgotten")
 
 
 def _init(dsn: str | None, *, sql: bool) -> None:
@@ -271,6 +275,13 @@ def _plain_value(value: Any) -> Any:
     return value
 
 
+def _shown(value: Any, plain: Any) -> str:
+    """A value of the view `status` for people."""
+    if isinstance(value, timedelta):
+        return f"{plain}s"
+    return json.dumps(plain, ensure_ascii=False) if isinstance(plain, dict | list) else str(plain)
+
+
 def _line(value: Any) -> None:
     output.data(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
@@ -279,8 +290,9 @@ def _progress(row: dict[str, Any]) -> str:
     rate = f", {row['rows_per_second']:,.0f} rows/s" if row["rows_per_second"] else ""
     waits = f", waits for {', '.join(map(str, row['waits_for']))}" if row["waits_for"] else ""
     error = f" — {row['error_code']}: {row['error_message']}" if row["error_code"] else ""
+    batches = "1 batch" if row["batches"] == 1 else f"{row['batches']} batches"
     counts = f"{output.counted(row['total'], 'record')}, {row['accepted']} accepted, {row['rejected']} rejected"
-    return f"{row['state']}: {counts}, {row['batches']} batches{rate}{waits}{error}"
+    return f"{row['state']}: {counts}, {batches}{rate}{waits}{error}"
 
 
 def _table(rows: list[dict[str, Any]]) -> None:

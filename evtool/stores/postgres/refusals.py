@@ -49,7 +49,7 @@ def refusal(error: psycopg.Error, line_of: Callable[[int], int]) -> Exception:
             text.format(value if value is not None else "of this line"),
             line=line,
             value=value,
-            hint="the file or the namespace has it already; import into an empty one, or with --on-conflict skip",
+            hint="it came before, or the namespace has it already; take an empty one, or --on-conflict skip",
         )
     column = _COPY_COLUMN.search(context)
     where = f" in {column[1]}" if column else ""

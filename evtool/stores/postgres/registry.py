@@ -14,6 +14,7 @@ from evtool.errors import DatabaseTooNew, NamespaceExists, NamespaceNotFound, No
 from evtool.model import Namespace
 from evtool.stores.postgres import scripts
 from evtool.stores.postgres.connection import Connection, Notices
+from evtool.stores.postgres.rights import explained_for_namespace
 from evtool.stores.postgres.translation import PERMISSION_HINT
 
 _MIGRATE = "run: evtool migrate, with this --dsn"
@@ -21,6 +22,10 @@ _MIGRATE = "run: evtool migrate, with this --dsn"
 _COLUMNS = "SELECT name, schema_name, created_at AT TIME ZONE 'UTC' FROM evtool.namespaces"
 _LIST = f'{_COLUMNS} ORDER BY name COLLATE "C"'
 _GET = f"{_COLUMNS} WHERE name = %s"
+_HOLDS_MESSAGES = """
+    SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname IN (%(name)s::text, lower(%(name)s::text)) AND c.relname = 'messages' AND c.relkind = 'r'
+"""
 
 
 def list_namespaces(connection: Connection) -> list[Namespace]:
@@ -42,9 +47,10 @@ def get(connection: Connection, name: str) -> Namespace:
     """
     found = find(connection, name)
     if found is None:
-        raise NamespaceNotFound(
-            f'there is no namespace "{name}"', hint="see: evtool ns list; make it: evtool ns create NAME"
-        )
+        hint = "see: evtool ns list; make it: evtool ns create NAME"
+        for (schema,) in _ask(connection, _HOLDS_MESSAGES, {"name": name}):
+            hint = f"the schema {schema} holds messages, as a Message DB does, and isn't evtool's: see evtool ns adopt"
+        raise NamespaceNotFound(f'there is no namespace "{name}"', hint=hint)
     return found
 
 
@@ -80,11 +86,12 @@ def create(connection: Connection, name: str, schema: str | None) -> Namespace:
 
     Raises:
         NamespaceExists, NamespaceRefused: see `Store.create_namespace`.
+        PermissionDenied: the role may not; it names what is missing.
     """
     names.check_namespace(name)
     schema = names.schema_name(name) if schema is None else names.check_schema(schema)
     try:
-        with connection.transaction():
+        with explained_for_namespace(connection, name, schema, "made"), connection.transaction():
             if find(connection, name) is not None:
                 raise _exists(name)
             connection.execute(scripts.lock(schema))
@@ -132,9 +139,11 @@ def delete(connection: Connection, name: str) -> None:
 
     Raises:
         NamespaceNotFound: there is none.
+        PermissionDenied: the role may not; it names what is missing.
     """
-    with connection.transaction():
-        connection.execute(scripts.lock(get(connection, name).schema))
+    schema = get(connection, name).schema
+    with explained_for_namespace(connection, name, schema, "removed"), connection.transaction():
+        connection.execute(scripts.lock(schema))
         # again, for whoever held the lock may have deleted it
         connection.execute(delete_script(get(connection, name).schema))
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import sql
 
+from evtool import names
 from evtool.errors import PermissionDenied
 from evtool.stores.postgres.connection import Connection
-from evtool.stores.postgres.migration import Target
 from evtool.stores.postgres.translation import PERMISSION_HINT, one_line
+
+if TYPE_CHECKING:
+    # what only reads need not import
+    from evtool.stores.postgres.migration import Target
 
 # A schema that isn't there needs CREATE on the database.
 _CREATE_SCHEMA = """
@@ -73,6 +78,19 @@ def explained_for_tables(connection: Connection, schema: str, failure: str) -> A
         PermissionDenied: `failure`, instead of psycopg's error.
     """
     return _explained(connection, _MISSING_FOR_TABLES, schema, failure)
+
+
+def explained_for_namespace(
+    connection: Connection, name: str, schema: str | None, what: str
+) -> AbstractContextManager[None]:
+    """Names what the caller lacks for a namespace to be "made" or "removed".
+
+    Raises:
+        PermissionDenied: instead of psycopg's error.
+        NamespaceRefused: it can't be called so.
+    """
+    here = names.schema_name(name) if schema is None else schema
+    return _explained(connection, _MISSING, here, f'the namespace "{name}" can\'t be {what}')
 
 
 @contextlib.contextmanager

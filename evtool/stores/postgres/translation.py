@@ -54,8 +54,8 @@ _MARKS: dict[str, type[errors.EvtoolError]] = {
 _MARK_HINTS = {
     "stream_name": names.STREAM_HINT,
     "category": names.CATEGORY_HINT,
-    "schema_taken": "name another schema with --schema",
-    "schema_not_ours": "name another schema with --schema; evtool overwrites nothing",
+    "schema_taken": "see: evtool ns list; ns create takes another schema with --schema",
+    "schema_not_ours": "name another schema with --schema; a Message DB is taken over by: evtool ns adopt",
     "schema_reserved": "name another schema with --schema",
     "watermark_timeout": "end their transactions, or wait longer: "
     "PGOPTIONS='-c message_store.watermark_timeout=5min' evtool …",
@@ -92,7 +92,11 @@ _STATES: dict[str, tuple[type[errors.EvtoolError], str, str]] = {
     "57": (errors.StoreUnreachable, "the server ended the connection", "try again when the server is up"),
     "08": (errors.StoreUnreachable, "the connection was lost", "try again when the server is up"),
     "42501": (errors.PermissionDenied, "", PERMISSION_HINT),
-    "25006": (errors.ServerUnsuitable, "the server is read-only", "connect to the primary"),
+    "25006": (
+        errors.ServerUnsuitable,
+        "the server is read-only",
+        "connect to the primary; if this is it, look at default_transaction_read_only",
+    ),
     "55P03": (
         errors.StoreTimeout,
         "other transactions kept the table locked",

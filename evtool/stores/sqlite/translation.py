@@ -20,7 +20,7 @@ _CODES: dict[int, tuple[type[errors.EvtoolError], str, str]] = {
         "the database file can't be opened",
         "check the folder and its permissions",
     ),
-    sqlite3.SQLITE_NOTADB: (errors.StoreError, "the file is not a SQLite database", "name another folder"),
+    sqlite3.SQLITE_NOTADB: (errors.StoreError, "the file is not a SQLite database", "give the DSN of another"),
     sqlite3.SQLITE_CORRUPT: (errors.StoreError, "the database file is damaged", "restore it from a backup"),
     sqlite3.SQLITE_FULL: (errors.StoreError, "the disk is full", "free space; nothing was changed"),
     sqlite3.SQLITE_READONLY: (

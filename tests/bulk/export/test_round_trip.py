@@ -17,7 +17,8 @@ from psycopg.types.json import Jsonb
 from psycopg.types.range import Range
 
 from evtool.bulk.catalog import from_catalog
-from evtool.bulk.importing import Source, import_files
+from evtool.bulk.importing import import_files
+from evtool.bulk.opening import Source
 from evtool.stores.postgres.connection import Connector
 from tests.thoroughness import examples
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from evtool.bulk.exporting import export_file
 from evtool.bulk.resource import shipped
 from evtool.bulk.selecting import BulkSelection, plan
 from evtool.bulk.sources import Request
@@ -294,3 +295,20 @@ def test_since_looks_at_the_time_of_the_resource(archive: sqlite3.Connection, ex
         )
     content = export_archive(shipped("posts"), since=datetime(2025, 7, 15, tzinfo=UTC))
     assert sorted(json.loads(line)["uri"] for line in content.splitlines()) == ["u1", "u2"]
+
+
+def test_an_export_does_not_take_the_place_of_its_database(archive: sqlite3.Connection, tmp_path: Path) -> None:
+    """Under no name, nor does its manifest: the database is as it was. Four slashes begin an absolute path, too."""
+    archive.execute("CREATE TABLE things (id INTEGER PRIMARY KEY)")
+    path = tmp_path / "an archive.db"
+    (tmp_path / "linked.json").symlink_to(path)
+    (tmp_path / "x.json.manifest.json").symlink_to(path)
+    for name in ("an archive.db", "linked.json", "x.json"):
+        with pytest.raises(InvalidArgument, match="is the database that is exported"):
+            export_file(f"sqlite:///{path}", "things", tmp_path / name)
+    assert archive.execute("SELECT count(*) FROM things").fetchone() == (0,)
+    assert path.read_bytes().startswith(b"SQLite format 3")
+    summary = export_file(f"sqlite:////{str(path).lstrip('/')}", "things", tmp_path / "out.json", format=Format.JSON)
+    assert summary.exported == 0
+    with pytest.raises(InvalidArgument, match="no format"):
+        export_file(f"sqlite:///{path}", "things", tmp_path / "out.json", format="json")  # type: ignore[arg-type]

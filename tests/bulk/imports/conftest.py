@@ -14,7 +14,8 @@ import pytest
 from psycopg import sql
 
 from evtool.bulk import installing
-from evtool.bulk.importing import ImportOptions, Source, described, import_files
+from evtool.bulk.importing import ImportOptions, described, import_files
+from evtool.bulk.opening import Source
 from evtool.bulk.reports import ImportReport
 from evtool.bulk.resource import Resource, find, parse
 from evtool.stores.postgres.connection import Connector

@@ -10,7 +10,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from evtool.bulk.importing import ImportOptions, Source, described, import_files
+from evtool.bulk.importing import ImportOptions, described, import_files
+from evtool.bulk.opening import Source
 from evtool.bulk.reports import ImportReport
 from evtool.embedded import EmbeddedServer
 from evtool.errors import InputDiffers, StoreUnreachable, WriteConflict

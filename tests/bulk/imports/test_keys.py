@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evtool.bulk.catalog import from_catalog
-from evtool.bulk.importing import ImportOptions, Source, import_files
+from evtool.bulk.importing import ImportOptions, import_files
+from evtool.bulk.opening import Source
 from evtool.bulk.seen import Seen
 from evtool.errors import InvalidResource
 from tests.bulk.imports.conftest import Shop, resource

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from evtool.bulk import ordering
-from evtool.bulk.importing import ImportOptions, Source, import_files
+from evtool.bulk.importing import ImportOptions, import_files
+from evtool.bulk.opening import Source
 from evtool.bulk.resource import find
 from tests.bulk.imports.conftest import Imported, Shop
 

@@ -307,9 +307,9 @@ def test_a_rule_over_a_field_that_the_file_lacks_is_looked_at(shop: Shop, gone: 
 
 
 def test_a_constraint_of_a_catalogs_table_is_looked_at_first(shop: Shop, gone: list[int]) -> None:
-    """A number is judged as the file has it, before the table rounds it, whatever stands beside it in the file."""
+    """A number is judged as the table will have it, rounded, whatever stands beside it in the file."""
     things = shop.table("id integer PRIMARY KEY, n numeric(5,1) CHECK (n <= 10), note text")
-    content = b'id,n,note\n1,10.04,x\n2,10.04,"a\tb"\n3,10,x\n'
+    content = b'id,n,note\n1,10.06,x\n2,10.06,"a\tb"\n3,10.04,x\n4,10.04,"a\tb"\n'
     assert shop.load(things, content, "file.csv").codes == {2: ["invalid_n"], 3: ["invalid_n"]}
     assert gone == []
 
@@ -392,7 +392,7 @@ def test_an_import_that_wins_nothing_still_reports(shop: Shop, things: Resource)
 
 
 def _source(shop: Shop, things: Resource) -> Any:
-    from evtool.bulk.importing import Source
+    from evtool.bulk.opening import Source
 
     path = shop.folder / "right.csv"
     path.write_bytes(_file([(str(n), f"s{n}", "1", "") for n in range(3)]))

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from evtool.bulk.importing import ImportOptions, Source, import_files
+from evtool.bulk.importing import ImportOptions, import_files
+from evtool.bulk.opening import Source
 from tests.bulk.imports.conftest import Shop
 from tests.bulk.jobs.web import Web
 from tests.cli.running import Cli, assert_one_line

@@ -254,6 +254,11 @@ def test_cancel_retry_and_purge_say_what_they_did(cli: Cli, submit: Callable[...
     assert f"job {job}: cancelled" in cli("bulk", "cancel", str(job)).ok().err
     assert json.loads(cli("bulk", "retry", str(job), "--json").ok().out) == [{"job": job, "state": "pending"}]
     assert_one_line(cli("bulk", "retry", str(job)), 1, "JOB_REFUSED", "pending")
+    # of several all, or none
+    assert_one_line(cli("bulk", "cancel", str(job), "99"), 1, "JOB_NOT_FOUND", "99")
+    shown = cli("bulk", "status", str(job)).ok().out
+    assert "state:            pending\n" in shown
+    assert "options:          {" not in shown or '{"' in shown
     assert_one_line(cli("bulk", "cancel", "99"), 1, "JOB_NOT_FOUND", "evtool bulk jobs")
     assert_one_line(cli("bulk", "status", "99"), 1, "JOB_NOT_FOUND")
     cli("bulk", "cancel", str(job)).ok()

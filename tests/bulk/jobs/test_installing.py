@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from psycopg import sql
 
 import evtool
 from evtool import sqltext
+from evtool.bulk import installing as bulk_installing
 from evtool.bulk.jobs import installing
 from evtool.bulk.jobs.queue import open_queue
 from evtool.errors import DatabaseTooNew, MigrationFailed, NamespaceRefused, NotMigrated
@@ -239,3 +241,36 @@ def test_a_worker_needs_no_superuser(queue_dsn: str, session: psycopg.Connection
     finally:
         session.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(name)))
         session.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
+def test_what_imports_need_is_the_same_by_psql(make_database: Callable[..., str], psql: Any, dump: Any) -> None:
+    """install.sql of the bulk functions, without any option, makes what a first import makes; then it changes nothing."""
+    by_evtool, by_psql = make_database(), make_database()
+    with psycopg.connect(by_evtool, autocommit=True) as session:
+        assert bulk_installing.install(session)
+    install = sqltext.folder("sql") / "bulk" / "install.sql"
+    psql(by_psql, file=install)
+    psql(by_psql, file=install)
+    psql(by_psql, file=INSTALL)
+    assert dump(by_psql, "evtool_bulk") == dump(by_evtool, "evtool_bulk")
+    with psycopg.connect(by_psql, autocommit=True) as session:
+        assert not bulk_installing.install(session)
+        session.execute("UPDATE evtool_bulk.evtool_version SET version_num = '9999'")
+        before = dump(by_psql, "evtool_bulk")
+        psql(by_psql, file=install, fails=True)
+        assert dump(by_psql, "evtool_bulk") == before
+
+
+def test_a_registry_is_not_half_made(make_database: Callable[..., str], pg_program: Any) -> None:
+    """Outside a transaction, where a SET LOCAL sets nothing, psql is told to take the option -1, and nothing is there."""
+    made = make_database()
+    install = sqltext.folder("sql") / "registry" / "install.sql"
+    command = [str(pg_program("psql")), "-X", "-q", "-d", made, "-f", str(install)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 3
+    assert "run_psql_with_the_option_1" in done.stderr or "division by zero" in done.stderr
+    with psycopg.connect(made) as session:
+        query = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+        assert session.execute(query).fetchone() == (0,)
+        assert session.execute("SELECT to_regnamespace('evtool')").fetchone() == (None,)
+    subprocess.run([*command[:1], "-1", *command[1:]], capture_output=True, timeout=60, check=True)
