@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from evtool import settings
 from evtool.bulk.resource import Resource
 from evtool.bulk.selecting import BulkSelection, Condition, Plan, Table, plan
 from evtool.bulk.sources.postgres import SETTINGS, PostgresSource, translate_bulk
@@ -78,8 +79,8 @@ class _Reference:
 
 
 def copy_tables(
-    source_dsn: str,
-    target_dsn: str,
+    source_dsn: str | None,
+    target_dsn: str | None,
     what: Sequence[Resource | str],
     where: Sequence[Condition] = (),
     *,
@@ -92,7 +93,7 @@ def copy_tables(
     meanwhile, readers don't. Sequences that the tables own are moved above what came.
 
     Args:
-        source_dsn: where from; a PostgreSQL server.
+        source_dsn: where from; a PostgreSQL server, as in `evtool.connect`.
         target_dsn: where to; likewise.
         what: resources, of which only the table counts, or names of tables.
         where: conditions whose field is `table.field`, which keep a table's other records behind.
@@ -107,7 +108,7 @@ def copy_tables(
     names = list(dict.fromkeys(_name(one) for one in what))
     if not names:
         raise InvalidArgument("no table is named", hint="name the tables to copy")
-    source_dsn, target_dsn = server_dsn(source_dsn), server_dsn(target_dsn)
+    source_dsn, target_dsn = (server_dsn(settings.dsn(one)) for one in (source_dsn, target_dsn))
     with (
         PostgresSource(source_dsn, schema=schema) as source,
         contextlib.closing(Connector(target_dsn).open()) as target,

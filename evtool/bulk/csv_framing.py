@@ -82,10 +82,14 @@ class CsvFramer:
             except _Incomplete:
                 self._refill()
                 continue
-            break
-        if isinstance(found, Fault):
-            raise _refused(f"the header can't be read: {found.message}")
-        fields, after, breaks = found
+            if isinstance(found, Fault):
+                raise _refused(f"the header can't be read: {found.message}")
+            fields, after, breaks = found
+            if len(fields) > 1 or fields[0] is not None or after == self._at:
+                break
+            # a blank line
+            self._at = after
+            self._line += breaks
         try:
             names = tuple((field or b"").decode() for field in fields)
         except UnicodeDecodeError as error:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evtool import __version__, files, times
+from evtool import __version__, files, settings, times
 from evtool.bulk import manifest
 from evtool.bulk.manifest import BulkManifest
 from evtool.bulk.resource import Resource
@@ -62,12 +62,12 @@ class BulkExportSummary:
 
 
 def export_file(
-    dsn: str,
+    dsn: str | None,
     what: Resource | str,
     path: str | os.PathLike[str] = files.STANDARD,
     selection: BulkSelection | None = None,
     *,
-    format: Format = Format.NDJSON,
+    format: Format | None = None,
     bom: bool = False,
     compression: Compression | None = None,
     schema: str = "public",
@@ -85,7 +85,7 @@ def export_file(
         what: a resource, or the name of a table, which its catalog then describes.
         path: where to; `-` is standard output.
         selection: which records and columns; None is all.
-        format: of the file.
+        format: of the file; None goes by its name, and is NDJSON without one.
         bom: begin with a byte-order mark.
         compression: how the file is compressed; None goes by its suffix.
         schema: where PostgreSQL looks for a table that is named without one.
@@ -101,13 +101,14 @@ def export_file(
     """
     if batch < 1:
         raise InvalidArgument(f"a batch has at least one record, not {batch}", hint=f"the default is {BATCH}")
+    path = os.fspath(path)
+    format = Format.of(path) if format is None else format
     if not isinstance(format, Format):
         raise InvalidArgument(f"{format!r:.60} is no format", hint="take evtool.bulk.writers.Format")
-    path = os.fspath(path)
     compression = by_suffix(path) if compression is None else compression
     beside = manifest.path_of(path) if files.is_regular(path) else None
     request = Request(what) if isinstance(what, str) else _request(what)
-    with open_source(dsn, schema=schema) as source:
+    with open_source(settings.dsn(dsn), schema=schema) as source:
         for output in (path, *((str(beside),) if beside is not None else ())):
             if source.file is not None and files.is_read_as(str(source.file), output):
                 raise InvalidArgument(f"{output} is the database that is exported", hint="give the output another name")

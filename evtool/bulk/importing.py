@@ -43,6 +43,8 @@ TRIES = 5
 _TRY_AGAIN = ("40", "55P03", "57014")
 _FIRST_PAUSE = 0.05
 
+_PRIVILEGES = "importing takes INSERT on the table, UPDATE with upsert, and SELECT on it and on those that it refers to"
+
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
@@ -148,7 +150,10 @@ def import_files(
     if reject_file is not None:
         reject_file = os.fspath(reject_file)
         reports.check_reject_file(reject_file, [(one.resource, one.paths) for one in ordered])
-    with translated(), contextlib.closing(Connector(server_dsn(settings.dsn(dsn))).open()) as connection:
+    with (
+        translated(privileges=_PRIVILEGES),
+        contextlib.closing(Connector(server_dsn(settings.dsn(dsn))).open()) as connection,
+    ):
         installing.install(connection)
         journey = _Journey(connection, options, progress)
         done = journey.run_whole(ordered, reject_file)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from evtool import sqltext
+from evtool import names, sqltext
 from evtool.errors import DatabaseTooNew, MigrationFailed, NamespaceRefused
 from evtool.model import NamespaceState
 from evtool.stores.postgres import scripts
@@ -91,6 +91,10 @@ def make_tables(connection: Connection, schema: str) -> str:
         MigrationFailed: one of the tables is there already, and not evtool's.
         PermissionDenied: this role may not make them.
     """
+    if not 0 < len(schema.encode(errors="replace")) <= names.MAX_SCHEMA_BYTES or "\0" in schema:
+        raise NamespaceRefused(
+            f"a schema has a name of 1 to {names.MAX_SCHEMA_BYTES} bytes", hint="name another with --schema"
+        )
     if schema in {SCHEMA, scripts.REGISTRY_SCHEMA} or schema.startswith("pg_"):
         raise NamespaceRefused(f'the schema "{schema}" is not for tables', hint="name another with --schema")
     with explained_for_tables(connection, schema, f'the tables in "{schema}" can\'t be made'):
@@ -106,10 +110,10 @@ def _make_tables(connection: Connection, schema: str) -> str:
         if is_namespace:
             raise NamespaceRefused(f'the schema "{schema}" holds a namespace', hint="name another with --schema")
         if not versioned:
-            name = sql.Identifier(schema)
+            identifier = sql.Identifier(schema)
             if not exists:
-                connection.execute(sql.SQL("CREATE SCHEMA {}").format(name))
-            connection.execute(sql.SQL("SET LOCAL search_path = {}, pg_temp").format(name))
+                connection.execute(sql.SQL("CREATE SCHEMA {}").format(identifier))
+            connection.execute(sql.SQL("SET LOCAL search_path = {}, pg_temp").format(identifier))
             connection.execute(scripts.fill(sqltext.read(f"{RESOURCES}/structure.sql"), {"ns": schema}))
             return "created"
     return "upgraded" if _upgrade(connection, RESOURCES, schema) else "current"

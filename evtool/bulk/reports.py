@@ -194,7 +194,10 @@ class RejectFile:
             if one.framer.is_tabular:
                 given.update(one.framer.columns)
             else:
-                given.update(name for reject in one.ledger.rejects() for name in _found(reject, one.framer))
+                for reject in one.ledger.rejects():
+                    given.update(_found(reject, one.framer))
+                    # what is missing everywhere is what must be filled in
+                    given.update(error["field"] for error in reject.errors if error["field"] is not None)
         return tuple(name for name in resource.column_names if name in given or not given)
 
     def _csv(self, reject: Reject, one: Refused, columns: Sequence[str]) -> bytes:

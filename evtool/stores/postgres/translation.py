@@ -153,12 +153,20 @@ def translate(error: psycopg.Error, *, namespace: str | None = None) -> errors.E
 
 
 @contextlib.contextmanager
-def translated(namespace: str | None = None) -> Iterator[None]:
-    """Turns every psycopg error inside into one of evtool's, the cause kept."""
+def translated(namespace: str | None = None, *, privileges: str = PERMISSION_HINT) -> Iterator[None]:
+    """Turns every psycopg error inside into one of evtool's, the cause kept.
+
+    Args:
+        namespace: the one that is used, for the message.
+        privileges: what to do where the role lacks one.
+    """
     try:
         yield
     except psycopg.Error as error:
-        raise translate(error, namespace=namespace) from error
+        found = translate(error, namespace=namespace)
+        if found.hint == PERMISSION_HINT:
+            found.hint = privileges
+        raise found from error
 
 
 def one_line(text: str) -> str:

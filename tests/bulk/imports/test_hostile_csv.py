@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from evtool.bulk.framing import Format
 from evtool.errors import ImportRefused
 from tests.bulk.imports.conftest import Shop
 
@@ -123,3 +124,13 @@ def test_columns_can_be_named_and_others_passed_over(shop: Shop) -> None:
     imported = shop.load(resource, b"x,1,other\n", columns=("note", "id", "unknown"), ignore_unknown=True)  # type: ignore[arg-type]
     assert imported.report.inserted == 1
     assert shop.rows("SELECT id, note FROM things") == [(1, "x")]
+
+
+@pytest.mark.parametrize("blank", [b"\n", b"\r\n\n\n", b"\n" * 200_000])
+def test_blank_lines_before_the_header(shop: Shop, blank: bytes) -> None:
+    """They are passed over, as those between records are; lines are counted with them, and nothing but them is no file."""
+    things = shop.table("id integer PRIMARY KEY")
+    imported = shop.load(things, blank + b"id\n1\nx\n", "file.csv", format=Format.CSV)
+    assert imported.codes == {blank.count(b"\n") + 3: ["invalid_id"]}
+    with pytest.raises(ImportRefused, match="no header"):
+        shop.load(things, blank, "blank.csv", format=Format.CSV)

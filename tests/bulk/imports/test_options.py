@@ -349,27 +349,3 @@ def test_a_store_without_a_server_is_told_what_is_needed(dsn: str) -> None:
     """Not that nobody knows its DSN, which the other commands do."""
     with pytest.raises(InvalidDsn, match="needs a PostgreSQL server"):
         import_files(dsn, [])
-
-
-@pytest.mark.parametrize("dry", [True, False])
-def test_rejects_do_not_take_the_place_of_what_is_imported(shop: Shop, dry: bool) -> None:
-    """Under no name, and as no standard input: the good records would be nowhere any more, after a dry run."""
-    source = shop.folder / "in.csv"
-    content = (HEADER + GOOD.format(",a") + ",b@x.org,N,boss,true\n").encode()
-    source.write_bytes(content)
-    (shop.folder / "linked.csv").symlink_to(source)
-    named = shop.folder / "in.users.csv"
-    named.write_bytes(content)
-    options = ["--dry-run"] if dry else []
-    for rejects in (source, shop.folder / "linked.csv", shop.folder / "." / ".." / shop.folder.name / "in.csv"):
-        done = run(shop, "users", source, "--reject-file", rejects, *options)
-        assert_one_line(done, 2, "INVALID_ARGUMENT", "would be written over")
-    done = run(shop, "users", named, "articles", shop.folder / "none.csv", "--reject-file", source, *options)
-    assert_one_line(done, 2, "INVALID_ARGUMENT", f"over {named}")
-    with source.open("rb") as stdin:
-        command = ("bulk", "import", "users", "-", "--schema", shop.schema, "--reject-file", source)
-        with Cli(shop.dsn).start(*command, stdin=stdin) as process:
-            assert b"over standard input" in process.communicate(timeout=60)[1]
-            assert process.returncode == 2
-    assert source.read_bytes() == named.read_bytes() == content
-    assert shop.values("SELECT count(*) FROM users") == [0]
