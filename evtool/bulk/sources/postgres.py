@@ -290,7 +290,7 @@ class PostgresSource:
         if not rows:
             raise InvalidArgument(
                 f'there is no table "{name}" in the database',
-                hint="say in which schema it is: --schema NAME, or schema.table",
+                hint="say in which schema it is: --schema NAME",
             )
         return Found(*rows[0])
 

@@ -67,6 +67,9 @@ _MARK_HINTS = {
     "sql_condition": "SET message_store.sql_condition = 'on' where the condition can be trusted",
 }
 
+# Of a server of evtool's own, in the folder where it is unless told otherwise.
+_OWN_SOCKET = re.compile(r'socket "[^"]*evtool[^"]*"')
+
 _TAKEN = {
     "messages_id": ("id", "a message with this id exists"),
     "messages_pkey": ("global_position", "a message with this global position exists"),
@@ -145,10 +148,10 @@ def translate(error: psycopg.Error, *, namespace: str | None = None) -> errors.E
             kind_of_error, text, hint = found
             return kind_of_error(f"{text} ({primary})" if text else primary, hint=hint)
     if not state and isinstance(error, psycopg.OperationalError):
-        return errors.StoreUnreachable(
-            f"can't reach the database: {_QUESTION.sub('', primary)}",
-            hint="check host, port, database, role and password, and that the server is up",
-        )
+        hint = "check host, port, database, role and password, and that the server is up"
+        if _OWN_SOCKET.search(primary):
+            hint = "if it is evtool's own server: evtool db start"
+        return errors.StoreUnreachable(f"can't reach the database: {_QUESTION.sub('', primary)}", hint=hint)
     return errors.StoreError(f"PostgreSQL said {state or 'something unexpected'}: {primary}")
 
 
