@@ -297,6 +297,7 @@ def test_notifications_are_their_owners_and_wait_for_no_writer_for_long(
     assert_one_line(done, 1, "PERMISSION_DENIED", "owner")
 
 
+@pytest.mark.thorough(but=["sqlite-*"])
 @pytest.mark.parametrize(
     ("arguments", "position"),
     [(["--category", "nobody", "--lines", "0"], 1), (["--lines", "0"], 4), (["account-1", "--position", "7"], 7)],

@@ -23,6 +23,7 @@ def _positions(done: Done) -> list[int]:
     return [line["pos"] for line in _lines(done)]
 
 
+@pytest.mark.thorough(but=["1-0-*", "40000*-1"])
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(("count", "where"), [(1, "0"), (40_000, "0 to 39999")])
 def test_a_position_that_can_not_be_printed_is_taken(

@@ -79,7 +79,7 @@ def filled(fresh: Fresh) -> Callable[[str, str], tuple[Store, bytes, list[Any]]]
     return make
 
 
-@pytest.mark.thorough(but=["*-hostile", "sqlite-file-postgres-*", "postgres-lmdb-*"])
+@pytest.mark.thorough(but=["*-hostile", "sqlite-file-postgres-real"])
 @pytest.mark.parametrize("filling", FILLINGS)
 @pytest.mark.parametrize("target", _names)
 @pytest.mark.parametrize("source", _names)

@@ -50,6 +50,7 @@ def answers(dsn: str) -> bool:
     return True
 
 
+@pytest.mark.thorough(but=["dsn", "embedded", "installed"])
 @pytest.mark.parametrize("rung", RUNGS)
 def test_each_rung_gives_a_superusers_server(rung: str, given_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A forced rung gives a server for many connections, tells itself in one line, and stop() ends it."""
@@ -243,6 +244,7 @@ print(start_server(sys.argv[1]).dsn)
 """
 
 
+@pytest.mark.thorough(but=["embedded"])
 @pytest.mark.parametrize("rung", ["docker", "embedded", "installed"])
 def test_a_forgotten_server_ends_with_its_interpreter(rung: str, spawn: Any) -> None:
     """A program that never calls stop() leaves no server behind."""

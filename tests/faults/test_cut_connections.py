@@ -88,6 +88,7 @@ def test_a_resumable_import_goes_on_after_every_cut(
     assert file_of(store) == whole
 
 
+@pytest.mark.thorough(but=["ndjson.gz*"])
 @pytest.mark.parametrize(
     ("suffix", "parts"), [("ndjson", [0.02, 0.3, 0.35, 0.9]), ("ndjson.gz", [0.5]), ("ndjson.zst", [0.5])]
 )

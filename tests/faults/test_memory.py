@@ -69,6 +69,7 @@ def _turn(path: Path, turned: Path, size: int) -> None:
         out.write(file.read(rest))
 
 
+@pytest.mark.thorough
 def test_large_messages_take_no_more(cli: Cli, tmp_path: Path) -> None:
     """150 MB in messages of half a megabyte take less than 100 MB, over one connection or four."""
     text = "x" * (500 << 10)

@@ -74,7 +74,7 @@ print(most)
 """
 
 
-@pytest.mark.thorough(but=["lmdb"])
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", [kind for kind in SHARED if kind.local], ids=lambda kind: kind.name)
 def test_lines_in_any_order_take_no_more(kind: Kind, tmp_path: Path) -> None:
     """Messages out of order change pages all over the file, and still less than 100 MB are held of them."""

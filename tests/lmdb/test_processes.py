@@ -167,6 +167,7 @@ def _child(action: Callable[[], object]) -> int:
     return pid
 
 
+@pytest.mark.thorough
 def test_the_real_file_comes_out_as_it_went_in(store: LMDBStore, real_file: bytes) -> None:
     """38,817 messages with gaps in their positions make a round trip, byte for byte, beginning with a tiny map."""
     assert store.import_batch(records(real_file)).imported == 38_817

@@ -91,6 +91,7 @@ def _refill(store: Store, content: bytes) -> bytes:
     return b"".join(block.lines for block in store.export(Selection()))
 
 
+@pytest.mark.thorough(but=["postgres", "sqlite-file", "lmdb"])
 @_SLOW
 @given(st.lists(_MESSAGE, min_size=1, max_size=12))
 def test_export_import_export_gives_equal_bytes(places: tuple[Store, Store], messages: list[dict[str, Any]]) -> None:
@@ -101,6 +102,7 @@ def test_export_import_export_gives_equal_bytes(places: tuple[Store, Store], mes
     assert _values(first) == _values(given_lines)
 
 
+@pytest.mark.thorough(but=["postgres"])
 @_SLOW
 @given(st.lists(_MESSAGE, min_size=1, max_size=12), st.sampled_from(Compression))
 def test_a_file_and_a_copy_give_equal_bytes(

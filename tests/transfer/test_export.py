@@ -306,6 +306,7 @@ def test_an_output_that_can_not_be_is_one_line(cli: Cli, tmp_path: Path, path: s
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.thorough(but=[""])
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_full_disk_is_one_line(cli: Cli, unbuffered: str) -> None:
     """On standard output and in a file; compressed and not; the hint says what to do; also under PYTHONUNBUFFERED."""

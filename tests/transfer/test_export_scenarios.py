@@ -143,6 +143,7 @@ def test_standard_output_and_a_file_get_the_same(production: Cli, tmp_path: Path
     assert (tmp_path / "events.ndjson").read_bytes() == production("export").ok().stdout
 
 
+@pytest.mark.thorough(but=["postgres-*", "sqlite-gzip", "lmdb-zstd"])
 @pytest.mark.parametrize("options", [[], ["--gzip"], ["--zstd"]], ids=["plain", "gzip", "zstd"])
 def test_an_export_and_its_import_are_the_same_messages(production: Cli, local: Cli, options: list[str]) -> None:
     """In every field, with the gaps between their positions, text in any script, and numbers to the last digit."""

@@ -138,6 +138,7 @@ def test_force_does_not_replace_all_by_nothing(cli: Cli, contents: Read, content
 # --dry-run
 
 
+@pytest.mark.thorough(but=["*-", "*---force"])
 @pytest.mark.parametrize(
     "options", [[], ["--on-conflict", "skip"], ["--force"], ["--force", "--on-conflict", "skip"]], ids=" ".join
 )

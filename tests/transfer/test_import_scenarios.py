@@ -56,6 +56,7 @@ def _positions(cli: Cli) -> list[int]:
     return [json.loads(text)["gpos"] for text in cli("export").ok().stdout.splitlines()]
 
 
+@pytest.mark.thorough(but=["postgres-*-plain", "sqlite-a file-gzip", "lmdb-standard input-gzip"])
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gzip"])
 @pytest.mark.parametrize("way", ["a file", "standard input"])
 def test_a_file_and_standard_input_are_imported(local: Cli, file: Path, compressed: bool, way: str) -> None:

@@ -292,7 +292,7 @@ TABLES = {
 }
 
 
-@pytest.mark.thorough(but=["in an heir-False", "behind*-False"])
+@pytest.mark.thorough(but=["in an heir-False"])
 @pytest.mark.parametrize("analyzed", [False, True])
 @pytest.mark.parametrize("where", TABLES)
 def test_documents_are_not_held_together(

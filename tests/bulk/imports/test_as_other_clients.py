@@ -47,6 +47,7 @@ def test_times_of_defaults_checks_and_triggers_are_the_roles(shop: Shop) -> None
     ]
 
 
+@pytest.mark.thorough(but=["*csv"])
 @pytest.mark.parametrize("name", ["file.csv", "file.ndjson"])
 @pytest.mark.parametrize(
     ("type_", "held", "other", "spellings"),

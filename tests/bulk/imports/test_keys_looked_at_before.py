@@ -48,6 +48,7 @@ def expected(content: list[Row], taken: list[set[str]]) -> dict[int, list[str]]:
     return found
 
 
+@pytest.mark.thorough(but=["a key that*"])
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES.keys())
 @settings(deadline=None, max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=rows, there=rows, batch=st.integers(1, 15))

@@ -86,6 +86,7 @@ def test_a_policy_of_the_table_refuses_its_record(shop: Shop, batch: int) -> Non
     assert shop.rows("SELECT * FROM things ORDER BY id") == [(1, "me"), (5, "you"), (6, "me")]
 
 
+@pytest.mark.thorough(but=["*-7"])
 @pytest.mark.parametrize("batch", [1, 7, 1000])
 @pytest.mark.parametrize(
     ("definition", "code"),

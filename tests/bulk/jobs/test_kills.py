@@ -82,6 +82,7 @@ def _busy_child(started: Started, session: psycopg.Connection) -> int:
     return int(row[0].split(":")[1].split("/")[0])
 
 
+@pytest.mark.thorough
 def test_twenty_jobs_survive_kills_at_random_moments(
     queue: Queue, session: psycopg.Connection, workers: Workers, tmp_path: Path
 ) -> None:
@@ -196,6 +197,7 @@ def test_a_cancelled_job_keeps_whole_batches(
     _check_books(session)
 
 
+@pytest.mark.thorough(but=["stop"])
 @pytest.mark.parametrize("how", ["cancel", "stop"])
 def test_a_batch_that_waits_for_a_lock_is_not_waited_for(
     queue: Queue, session: psycopg.Connection, sessions: Sessions, workers: Workers, tmp_path: Path, how: str
