@@ -171,7 +171,7 @@ def cast(type_: ColumnType, name: str) -> Cast:
     definition = sql.SQL(
         "CREATE OR REPLACE FUNCTION {}(value text) RETURNS {} LANGUAGE plpgsql STABLE "
         "SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'"
-        " SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres' AS {}"
+        " SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres' SET xmloption = 'content' AS {}"
     ).format(own, sql.SQL(type_name), sql.Literal(body))
     return Cast(type_name, own, definition)
 

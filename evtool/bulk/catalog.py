@@ -73,8 +73,10 @@ _COLUMNS = f"""
 FOLDED = """
     (
       SELECT a.attname::text FROM pg_attribute a
-      WHERE a.attrelid = i.indrelid AND a.attnum > 0 AND NOT a.attisdropped AND pg_get_indexdef(i.indexrelid, k.n, true)
-        IN (format('lower(%%I)', a.attname), format('lower(%%I::text)', a.attname))
+      WHERE a.attrelid = i.indrelid AND a.attnum > 0 AND NOT a.attisdropped
+        AND a.atttypid IN ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype)
+        AND pg_get_indexdef(i.indexrelid, k.n, true)
+          IN (format('lower(%%I)', a.attname), format('lower(%%I::text)', a.attname))
     )
 """
 """SQL that has the column whose lower() is at the place `k.n` of an index `i` of pg_index; null where there is none."""

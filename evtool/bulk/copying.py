@@ -16,6 +16,8 @@ import psycopg
 from psycopg import sql
 
 from evtool import settings
+from evtool.bulk import sequences
+from evtool.bulk.catalog import BASE
 from evtool.bulk.resource import Resource
 from evtool.bulk.selecting import BulkSelection, Condition, Plan, Table, plan
 from evtool.bulk.sources.postgres import SETTINGS, PostgresSource, translate_bulk
@@ -27,11 +29,22 @@ from evtool.stores.postgres.connection import Connection, Connector
 
 Listener = Callable[[str, int], None]
 
-# The columns that take a value, with their types; nothing for a table that isn't there or takes no records.
-_COLUMNS = """
-    SELECT a.attname, format_type(a.atttypid, NULL), a.attgenerated <> '', a.atttypmod,
-           format_type(a.atttypid, a.atttypmod)
+# The columns that take a value, with their types; nothing for a table that isn't there or takes no records. A type of
+# one name may hold less here than there: a domain, if what it is made of does, and a composite one, if a field does.
+_COLUMNS = f"""
+    SELECT a.attname, a.attgenerated <> '', format_type(a.atttypid, NULL), base.modifier,
+           format_type(a.atttypid, a.atttypmod),
+           concat_ws(' of ',
+             NULLIF(format_type(base.type, base.modifier), format_type(a.atttypid, a.atttypmod)), made.of)
       FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+      CROSS JOIN {BASE}
+      LEFT JOIN LATERAL (
+        SELECT CASE e.typtype WHEN 'd' THEN format_type(e.typbasetype, e.typtypmod) ELSE (
+            SELECT string_agg(f.attname || ' ' || format_type(f.atttypid, f.atttypmod), ', ' ORDER BY f.attnum)
+              FROM pg_attribute f WHERE f.attrelid = e.typrelid AND f.attnum > 0 AND NOT f.attisdropped) END AS of
+          FROM pg_type o JOIN pg_type e ON e.oid = CASE WHEN o.typcategory = 'A' THEN o.typelem ELSE o.oid END
+         WHERE o.oid = base.type AND (e.typtype = 'd' OR e.typrelid <> 0)
+      ) AS made ON true
      WHERE n.nspname = %(schema)s AND c.relname = %(table)s AND a.attnum > 0 AND NOT a.attisdropped
        AND c.relkind IN ('r', 'p', 'f')
      ORDER BY a.attnum
@@ -51,6 +64,7 @@ _SEQUENCES = """
     SELECT a.attname, pg_get_serial_sequence(format('%%I.%%I', n.nspname, c.relname), a.attname)
       FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE n.nspname = %(schema)s AND c.relname = %(table)s AND a.attnum > 0 AND NOT a.attisdropped
+       AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
        AND pg_get_serial_sequence(format('%%I.%%I', n.nspname, c.relname), a.attname) IS NOT NULL
 """
 
@@ -173,11 +187,17 @@ def _plans(source: PostgresSource, names: Sequence[str], where: Sequence[Conditi
 class _Type:
     name: str
     modifier: int
-    shown: str
+    plain: str
+    made_of: str
+
+    @property
+    def shown(self) -> str:
+        """For people."""
+        return f"{self.plain} ({self.made_of})" if self.made_of else self.plain
 
     def holds(self, other: _Type) -> bool:
         """Whether a column of this type takes all values of one of another, and changes none."""
-        if self.name != other.name:
+        if (self.name, self.made_of) != (other.name, other.made_of):
             return False
         if self.modifier in {other.modifier, -1}:
             return True
@@ -203,9 +223,7 @@ _WIDER = {
 def _written(rows: Callable[[str, dict[str, Any]], list[tuple[Any, ...]]], table: Table) -> dict[str, _Type]:
     """The columns of a table that take a value, with their types; none where there is no such table."""
     found = rows(_COLUMNS, _place(table))
-    return {
-        name: _Type(type_name, modifier, shown) for name, type_name, computed, modifier, shown in found if not computed
-    }
+    return {name: _Type(*type_) for name, computed, *type_ in found if not computed}
 
 
 def _require_tables(source: PostgresSource, target: Connection, plans: Mapping[str, Plan]) -> None:
@@ -274,16 +292,7 @@ def _copy(source: PostgresSource, target: Connection, planned: Plan, progress: L
 
 def _move_sequences(target: Connection, table: Table) -> None:
     for column, sequence in target.execute(_SEQUENCES, _place(table)).fetchall():
-        target.execute(
-            sql.SQL(
-                "SELECT setval({0}::regclass, furthest) FROM {3} AS own, (SELECT seqincrement > 0 AS rises,"
-                " CASE WHEN seqincrement > 0 THEN (SELECT max({1}) FROM {2})"
-                " ELSE (SELECT min({1}) FROM {2}) END AS furthest"
-                " FROM pg_sequence WHERE seqrelid = {0}::regclass) AS came"
-                " WHERE CASE WHEN rises THEN furthest > own.last_value ELSE furthest < own.last_value END"
-                " OR (furthest = own.last_value AND NOT own.is_called)"
-            ).format(sql.Literal(sequence), sql.Identifier(column), _identifier(table), sql.SQL(sequence))
-        )
+        sequences.move(target, _identifier(table), column, sequence)
 
 
 def _place(table: Table) -> dict[str, Any]:

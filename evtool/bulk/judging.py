@@ -146,7 +146,8 @@ class Judgement:
             value = sql.SQL(rounded).format(value)
         if column.default is None:
             return sql.SQL("{} AS {}").format(value, name)
-        default = sql.SQL("({})").format(sql.SQL(column.default))
+        # as the table would: a number is a text where the column has texts
+        default = sql.SQL("({})::{}").format(sql.SQL(column.default), sql.SQL(self.casts[column.name].type))
         if column.name not in self.given:
             return sql.SQL("{} AS {}").format(default, name)
         if column.not_null or column.required:
@@ -257,10 +258,10 @@ class Judgement:
         found: list[_Sql] = []
         for name in columns:
             identifier: _Sql = sql.Identifier(qualifier, name) if qualifier else sql.Identifier(name)
+            if qualifier != "t":
+                identifier = self._compared(name, identifier)
             if self._resource.column(name).fold_case:
                 identifier = sql.SQL("lower({})").format(identifier)
-            elif qualifier != "t" and self._target.types[name].name == "character":
-                identifier = sql.SQL("{}::bpchar").format(identifier)
             found.append(identifier)
         return found
 

@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from evtool.bulk import sequences
 from evtool.bulk.casting import ColumnType
 from evtool.bulk.catalog import BASE, ELEMENT, FOLDED
 from evtool.bulk.judging import Target
@@ -213,29 +214,10 @@ class Loader:
         return Outcome(*map(int, counts))
 
     def raise_sequences(self) -> None:
-        """Moves the sequences of the columns that the file has beyond what came, so that the next record finds room.
-
-        A sequence that the role may not set stays as it is.
-        """
-        for column in self._statements.given:
-            row = self._connection.execute(
-                "SELECT name FROM pg_get_serial_sequence(%s, %s) AS name WHERE has_sequence_privilege(name, 'UPDATE')",
-                (self._statements.target, column),
-            ).fetchone()
-            if row and row[0]:
-                self._connection.execute(
-                    sql.SQL(
-                        "SELECT setval({sequence}::regclass, furthest)"
-                        " FROM (SELECT seqincrement > 0 AS rises, seqstart - seqincrement AS before,"
-                        " CASE WHEN seqincrement > 0 THEN (SELECT max({column}) FROM {table})"
-                        " ELSE (SELECT min({column}) FROM {table}) END AS furthest, "
-                        " CASE WHEN has_sequence_privilege({sequence}, 'SELECT, USAGE')"
-                        " THEN pg_sequence_last_value({sequence}::regclass) END AS last"
-                        " FROM pg_sequence WHERE seqrelid = {sequence}::regclass) AS t"
-                        " WHERE CASE WHEN rises THEN furthest > COALESCE(last, before)"
-                        " ELSE furthest < COALESCE(last, before) END"
-                    ).format(sequence=sql.Literal(row[0]), column=sql.Identifier(column), table=self._statements.table)
-                )
+        """Moves the sequences of the columns that the file has beyond what came: see `sequences`."""
+        statements = self._statements
+        whole = [column for column in statements.given if statements.type_of(column) in sequences.WHOLE]
+        sequences.move_where_allowed(self._connection, statements.target, statements.table, whole)
 
     def rows(self, batch: Sequence[Record]) -> Rows:
         """The records as rows, in the order of the file: any thread may make them while a batch is loaded."""
@@ -249,8 +231,9 @@ _COLUMNS = f"""
         WHEN base.type = 'numeric'::regtype AND base.modifier >= 4
           -- eleven bits of it, and it may be negative
           THEN format('round({{}}, %%s)', (((base.modifier - 4) & 2047) # 1024) - 1024)
-        WHEN base.type IN ('timestamp'::regtype, 'timestamptz'::regtype, 'time'::regtype, 'timetz'::regtype)
-          AND base.modifier BETWEEN 0 AND 5
+        -- not of texts, which a cast would cut
+        WHEN base.modifier <> -1 AND element.type IN ('timestamp'::regtype, 'timestamptz'::regtype, 'time'::regtype,
+          'timetz'::regtype, 'interval'::regtype, 'numeric'::regtype)
           THEN format('({{}})::%%s', format_type(base.type, base.modifier))
       END
     FROM pg_attribute a CROSS JOIN {BASE} CROSS JOIN {ELEMENT} JOIN pg_type t ON t.oid = element.type

@@ -274,18 +274,23 @@ class Placement(Judgement):
                 )
         if not self._upsert:
             return
-        if self._resource.key and self._resource.key != self.key and set(self._resource.key) <= set(self.given):
-            # records with the same primary key and not the same natural one: an update would pass over that
-            yield sql.SQL(_PART).format(
-                sql.SQL(
-                    "{verdicts} AS v WHERE {accepted} GROUP BY {primary} HAVING count(DISTINCT ROW({key})) > 1"
-                ).format(
-                    **names,
-                    accepted=accepted(sql.Identifier("v")),
-                    primary=_COMMA.join(self._key_of(self._resource.key)),
-                    key=_COMMA.join(self._key_of(self.key)),
+        for unique in self._uniques():
+            if unique.columns != self.key:
+                # one of two that want the same may find it free by then, or have it replaced in another round
+                yield sql.SQL(_PART).format(
+                    sql.SQL(
+                        "{verdicts} AS v WHERE {accepted} AND {known} GROUP BY {wanted}"
+                        " HAVING count(DISTINCT ROW({key})) > 1"
+                    ).format(
+                        **names,
+                        accepted=accepted(sql.Identifier("v")),
+                        known=sql.SQL(" AND ").join(
+                            sql.SQL("{} IS NOT NULL").format(sql.Identifier(name)) for name in unique.columns
+                        ),
+                        wanted=_COMMA.join(self._key_of(unique.columns)),
+                        key=_COMMA.join(self._key_of(self.key)),
+                    )
                 )
-            )
         if generated := self._generated():
             # a key that a default gave replaces nothing
             yield sql.SQL(_PART).format(

@@ -106,7 +106,7 @@ def add(report: ImportReport, ledger: Ledger, elapsed: float) -> ImportReport:
 
 def path_of(reject_file: str, resource: Resource | None) -> str:
     """Where the rejects go; of several resources each has its own file, rejects.users.csv."""
-    if resource is None or reject_file == files.STANDARD:
+    if resource is None or not files.is_regular(reject_file):
         return reject_file
     path = Path(reject_file)
     return str(path.with_name(f"{path.stem}.{resource.name}{path.suffix}"))
@@ -123,7 +123,7 @@ def check_reject_file(reject_file: str, sources: Sequence[tuple[Resource, Sequen
         InvalidArgument: it is one of those files, or would be written twice.
     """
     targets = [path_of(reject_file, resource if len(sources) > 1 else None) for resource, _ in sources]
-    if len({*targets}) < len(targets) and reject_file != files.STANDARD:
+    if len({*targets}) < len(targets) and files.is_regular(reject_file):
         raise InvalidArgument(
             "two sources of one resource would share a file of rejects", hint="give one source all of their paths"
         )

@@ -38,6 +38,10 @@ class Statements(Placement):
         """The table, as a text."""
         return self._target.name
 
+    def type_of(self, column: str) -> str:
+        """The name of a column's type, without its length."""
+        return self._target.types[column].name
+
     @property
     def oid(self) -> int:
         """The number of the table."""

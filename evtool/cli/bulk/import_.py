@@ -78,6 +78,8 @@ def import_(what: tuple[str, ...], progress: str, dsn: str | None, report: str, 
     )
     groups: list[tuple[str | None, list[str]]] = [(None, list(what))] if given["table"] else _groups(what)
     sources = _sources(groups, given["table"], given["schema"], dsn)
+    if given["reject_file"]:
+        _check_rejects(given["reject_file"], groups)
     if not (chosen.atomic or chosen.dry_run):
         exits.when_interrupted(exits.BATCHES_STAY)
     meter = RecordMeter(progress, "imported")
@@ -157,6 +159,15 @@ def _sources(
     if table is not None:
         return [Source(described(settings.dsn(dsn), table, schema=schema), tuple(groups[0][1]))]
     return [Source(find(name or "").in_schema(schema), tuple(paths)) for name, paths in groups]
+
+
+def _check_rejects(path: str, groups: list[tuple[str | None, list[str]]]) -> None:
+    """Refuses rejects that would take the place of a resource file; those over an imported file are refused anyway."""
+    from evtool import files
+
+    for name in (name for name, _ in groups if name is not None):
+        if (name.endswith(".toml") or "/" in name) and files.is_read_as(name, path):
+            raise click.UsageError(f"The rejects would be written over the resource file {name}.")
 
 
 def _text(report: ImportReport, *, dry_run: bool) -> str:

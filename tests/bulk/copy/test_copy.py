@@ -349,3 +349,16 @@ def test_times_of_the_targets_triggers_are_its_own(two: Two) -> None:
     dsn = conninfo.make_conninfo(two.target_dsn, options="-c timezone=Asia/Tokyo")
     assert dict(copy_tables(two.source_dsn, dsn, ["things"]).copied) == {"public.things": 1}
     assert two.target.execute("SELECT at = '2024-01-01T00:30:00Z' FROM things").fetchall() == [(True,)]
+
+
+@pytest.mark.parametrize("made", ["DOMAIN made AS numeric({})", "TYPE made AS (a numeric({}), b text)"])
+@pytest.mark.parametrize("column", ["made", "made[]"])
+def test_a_type_of_the_same_name_that_holds_less_is_refused(two: Two, made: str, column: str) -> None:
+    """What a domain is made of, and a composite type's fields, are looked at as a column's own type is."""
+    two.source.execute(f"CREATE {made.format('6,2')}; CREATE TABLE things (v {column})")
+    two.target.execute(f"CREATE {made.format('4,1')}; CREATE TABLE things (v {column})")
+    with pytest.raises(InvalidArgument, match=r"numeric\(6,2\).* in the source and .*numeric\(4,1\).* in the target"):
+        two.copy("things")
+    two.target.execute(f"DROP TABLE things; DROP {made.split(maxsplit=1)[0]} made")
+    two.target.execute(f"CREATE {made.format('6,2')}; CREATE TABLE things (v {column})")
+    assert two.copy("things") == {"public.things": 0}

@@ -6,12 +6,14 @@ import csv
 import dataclasses
 import io
 import itertools
+import json
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evtool.bulk.catalog import from_catalog
+from evtool.bulk.framing import Format
 from evtool.bulk.importing import ImportOptions, import_files
 from evtool.bulk.opening import Source
 from evtool.bulk.seen import Seen
@@ -355,3 +357,59 @@ def test_a_column_that_keys_compare_in_two_ways(shop: Shop) -> None:
     imported = shop.load(described, b"id,slug\n1,a\n2,A\n3,a\n4,b\n", "file.csv")
     assert imported.codes == {3: ["violates_folded"], 4: ["duplicate_slug"]}
     assert shop.values("SELECT id FROM things ORDER BY id") == [1, 4]
+
+
+def test_an_index_over_lower_of_no_text_has_its_own_say(shop: Shop) -> None:
+    """It is not taken for a key that folds case: other types have no lower()."""
+    shop.run("CREATE TABLE odd (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, a integer, j jsonb)")
+    shop.run("CREATE UNIQUE INDEX odd_a ON odd (lower(a::text))")
+    shop.run("CREATE UNIQUE INDEX odd_j ON odd (lower(j::text))")
+    described = from_catalog(shop.connection, "odd", schema=shop.schema)
+    imported = shop.load(described, b'a,j\n1,"{}"\n1,\n2,"{ }"\n3,\n', "file.csv")
+    assert imported.codes == {3: ["violates_odd_a"], 4: ["violates_odd_j"]}
+
+
+def test_keys_of_characters_are_compared_without_spaces_at_their_end(shop: Shop) -> None:
+    """Also where an index folds their case: an upsert finds the record that it is to replace."""
+    shop.run("CREATE TABLE coded (a integer UNIQUE, c char(3) NOT NULL, v integer)")
+    shop.run("CREATE UNIQUE INDEX ON coded (lower(c))")
+    described = from_catalog(shop.connection, "coded", schema=shop.schema)
+    described = dataclasses.replace(
+        described, natural_key=("c",), unique=tuple(one for one in described.unique if one.columns != ("c",))
+    )
+    shop.load(described, b"a,c,v\n2,b,3\n", "file.csv")
+    imported = shop.load(described, b'a,c,v\n1,b ,1\n1,b ,2\n2,"B  ",3\n', "file.csv", upsert=True)
+    assert imported.codes == {}
+    assert shop.rows("SELECT a, trim(c), v FROM coded") == [(2, "b", 3)]
+
+
+upserts = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["", "1", "2", "x"])), max_size=10)
+
+
+@settings(deadline=None, max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(there=upserts, rows=upserts, batch=st.integers(2, 11), typed=st.booleans())
+def test_upserts_are_done_as_if_one_came_after_the_other(
+    shop: Shop, there: list[tuple[str, str]], rows: list[tuple[str, str]], batch: int, typed: bool
+) -> None:
+    """A record may have freed a key that a later one wants, or have taken one that an earlier one had, in any batch."""
+    name = f"upserted_{next(_tables)}"
+    resource = shop.table("k text PRIMARY KEY, u text UNIQUE", name)
+    held: dict[str, str] = {}
+    for content in (there, [("b", "x"), ("b", "y"), ("a", "1"), ("b", "1"), ("a", "2")] if not there else rows):
+        refused = []
+        for line, (key, unique) in enumerate(content, 1 if typed else 2):
+            if unique and any(one == unique and other != key for other, one in held.items()):
+                refused.append(line)
+            else:
+                held[key] = unique
+        if typed:
+            text = "".join(json.dumps({"k": key, "u": unique or None}) + "\n" for key, unique in content)
+        else:
+            text = "k,u\n" + "".join(f"{key},{unique}\n" for key, unique in content)
+        file = "file.ndjson" if typed else "file.csv"
+        imported = shop.load(
+            resource, text.encode(), file, upsert=True, batch=batch, format=Format.NDJSON if typed else Format.CSV
+        )
+        assert list(imported.codes) == refused
+        assert dict(shop.rows(f"SELECT k, COALESCE(u, '') FROM {name}")) == held
+    shop.run(f"DROP TABLE {name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from pathlib import Path
 
 import pytest
 from psycopg import conninfo
@@ -68,3 +69,25 @@ def test_a_privilege_that_an_import_lacks_is_told_in_its_words(shop: Shop) -> No
     assert "<schema>_reader" not in done.err
     shop.run(f"DROP OWNED BY {role}")
     shop.run(f"DROP ROLE {role}")
+
+
+def test_rejects_do_not_take_the_place_of_a_resource_file(shop: Shop) -> None:
+    """What describes the table is read, too."""
+    described = shop.folder / "things.toml"
+    content = 'name = "things"\nkey = ["id"]\n[[columns]]\nname = "id"\ntype = "integer"\n'
+    described.write_text(content)
+    shop.run("CREATE TABLE things (id integer PRIMARY KEY)")
+    (shop.folder / "in.csv").write_text("id\nx\n")
+    done = run(shop, described, shop.folder / "in.csv", "--reject-file", described)
+    assert done.code == 2
+    assert "written over the resource file" in done.err
+    assert described.read_text() == content
+
+
+def test_rejects_of_several_resources_may_go_nowhere(shop: Shop) -> None:
+    """A device, or a pipe, is what was named, and no folder in which files are made."""
+    for name, text in (("u.csv", HEADER + "x"), ("a.csv", "id,slug,title,body,author_id\nx")):
+        (shop.folder / name).write_text(text)
+    done = run(shop, "users", shop.folder / "u.csv", "articles", shop.folder / "a.csv", "--reject-file", "/dev/null")
+    assert done.code == 5
+    assert not list(Path("/dev").glob("null.*"))
