@@ -1,3 +1,7 @@
+-- An ANALYZE that is at work has this lock, and waits for whoever has changed an index's row in the catalog: so the lock
+-- comes first.
+LOCK TABLE :"ns".messages IN SHARE UPDATE EXCLUSIVE MODE;
+
 -- Says that a table of Message DB's is what evtool's first migration makes; the later ones follow.
 CREATE TABLE :"ns".evtool_version (
   version_num varchar(32) NOT NULL,

@@ -19,6 +19,7 @@ from psycopg.pq import TransactionStatus
 
 import evtool
 from evtool.errors import StoreTimeout
+from evtool.stores.postgres import adoption, migration
 from tests.migration.adopting import CALLS, CHECKOUT, DEADLINE, adopt, as_client, message_db, write
 
 GATE = 424244
@@ -324,3 +325,24 @@ def _finished_by_another_run(foreign: psycopg.Connection, dsn: str) -> None:
     with evtool.connect(dsn) as store:
         assert all(state.current and state.roles for state in store.migration_status())
         assert len(store.get_all_messages()) == 62
+
+
+def test_an_analyze_at_work_is_waited_for_before_anything_is_changed(
+    foreign: psycopg.Connection, empty_dsn: str
+) -> None:
+    """Autovacuum comes when it likes, and waits for whoever has changed an index of its table: neither waits for both."""
+    target = migration.Target("namespace", "message_store", "message_store")
+    with psycopg.connect(empty_dsn, autocommit=True) as adopting, ThreadPoolExecutor() as pool:
+        migration.migrate_one(adopting, migration.REGISTRY)
+        list(adoption._build_indexes(adopting, target.schema))
+        adoption._in_transaction(adopting, target.schema, adoption._bridge(target.schema))
+        with foreign.transaction():
+            foreign.execute("LOCK TABLE message_store.messages IN SHARE UPDATE EXCLUSIVE MODE")
+            step = pool.submit(adoption._in_transaction, adopting, target.schema, adoption._take_over(target))
+            with psycopg.connect(empty_dsn, autocommit=True) as watching:
+                _until(lambda: step.done() or _waits(watching, adopting))
+            assert not step.done()
+            foreign.execute("ANALYZE message_store.messages")
+        step.result(DEADLINE)
+    with evtool.connect(empty_dsn) as store:
+        assert store.get_namespace("message_store").schema == "message_store"
