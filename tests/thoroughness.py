@@ -2,7 +2,7 @@
 
 `scripts/test --thorough` sets EVTOOL_TEST_THOROUGH. Without it, tests with the marker `thorough` are left out, which say
 what others say already, at more moments, in more sizes, or of more kinds; of some of them only cases are left out, which
-`but` doesn't name. Hypothesis then looks at a quarter of the examples.
+`but` doesn't name. Hypothesis then looks at a sixth of the examples.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LEAST = 5
 
 def examples(count: int) -> int:
     """How many examples to look at where a thorough run looks at `count`."""
-    return count if IS_THOROUGH else max(_LEAST, count // 4)
+    return count if IS_THOROUGH else max(_LEAST, count // 6)
 
 
 def is_left_out(item: pytest.Item) -> bool:

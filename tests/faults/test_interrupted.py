@@ -94,6 +94,7 @@ def _end(process: subprocess.Popen[bytes]) -> bytes:
     return process.stderr.read()
 
 
+@pytest.mark.thorough(but=["5000"])
 @pytest.mark.parametrize("sent", [_FEW, _MANY])
 def test_a_killed_import_leaves_nothing_and_the_next_works(cli: Cli, wait_for: Wait, sent: int) -> None:
     """Kill -9 at several moments: the namespace is as before, and the same file can be imported at once."""

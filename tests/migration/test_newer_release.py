@@ -44,6 +44,7 @@ def test_an_upgrade_is_pending_and_then_done(newer_release: Any, old_dsn: str, a
     assert admin.execute("SELECT orders.message_store_version()").fetchone() == ("1.4.0",)
 
 
+@pytest.mark.thorough
 def test_an_upgraded_namespace_is_a_fresh_one(
     newer_release: Any, old_dsn: str, make_database: Callable[..., str], dump: Any
 ) -> None:

@@ -42,6 +42,7 @@ def postgres_image() -> Iterator[str]:
         client.close()
 
 
+@pytest.mark.thorough
 @needs_engine
 def test_the_image_of_postgresql_has_its_namespaces_at_the_first_start(postgres_image: str) -> None:
     """The container makes the registry and the namespaces by itself; a later `evtool migrate` finds nothing to do."""
@@ -93,6 +94,7 @@ def test_the_image_of_the_command_line_runs_it_without_rights() -> None:
         client.close()
 
 
+@pytest.mark.thorough
 @needs_engine
 def test_the_container_for_tests_takes_the_image_of_postgresql(postgres_image: str) -> None:
     """EventStoreContainer starts evtool's own image, and finds namespaces that it brings."""

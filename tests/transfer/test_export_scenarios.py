@@ -85,6 +85,7 @@ def test_an_export_is_valid_ndjson(production: Cli) -> None:
     assert events[3]["time"] == "2025-07-13T10:00:00.000003Z"
 
 
+@pytest.mark.thorough(but=["postgres-*"])
 @pytest.mark.parametrize(
     ("options", "chosen"),
     [
@@ -115,6 +116,7 @@ def test_filters_choose_what_they_say(production: Cli, options: list[str], chose
     assert _positions(production, *options) == [_SPARSE[n] for n in chosen]
 
 
+@pytest.mark.thorough(but=["postgres-*"])
 @pytest.mark.parametrize("option", ["--categories", "--streams", "--types"])
 @pytest.mark.parametrize("names", ["", ",", "workflow,", " "], ids=repr)
 def test_a_filter_without_a_name_is_a_mistake(production: Cli, tmp_path: Path, option: str, names: str) -> None:

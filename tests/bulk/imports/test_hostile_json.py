@@ -75,6 +75,7 @@ UNBALANCED = {"not closed", "closed twice"}
 """What these do to an array has tests of its own."""
 
 
+@pytest.mark.thorough(but=["*, ndjson"])
 @pytest.mark.parametrize(
     ("record", "codes", "row", "array"),
     [
