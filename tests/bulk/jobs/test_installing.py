@@ -268,7 +268,7 @@ def test_a_registry_is_not_half_made(make_database: Callable[..., str], pg_progr
     command = [str(pg_program("psql")), "-X", "-q", "-d", made, "-f", str(install)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 3
-    assert "run_psql_with_the_option_1" in done.stderr or "division by zero" in done.stderr
+    assert "division by zero" in done.stderr
     with psycopg.connect(made) as session:
         query = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
         assert session.execute(query).fetchone() == (0,)
